@@ -1,0 +1,1 @@
+"""Lacus: an X-ray and optical survey lake."""

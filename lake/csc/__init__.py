@@ -1,0 +1,1 @@
+"""Chandra Source Catalog: detections, their classes, their master classes."""

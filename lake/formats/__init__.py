@@ -1,0 +1,1 @@
+"""File formats to Arrow, and back, with nothing lost."""

@@ -1,0 +1,1 @@
+"""Sample inputs in the real formats."""
