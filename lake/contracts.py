@@ -61,7 +61,10 @@ class Column:
     def field(self) -> pa.Field:
         """Arrow field with unit, UCD and description in its metadata."""
         return pa.field(
-            self.name, self.arrow, self.nullable, field_metadata(self.unit, self.ucd, self.description)
+            self.name,
+            self.arrow,
+            self.nullable,
+            field_metadata(self.unit, self.ucd, self.description),
         )
 
 
@@ -126,7 +129,9 @@ def comment(table: str, column: str, description: str, unit: str | None, ucd: st
     return f"COMMENT ON COLUMN {table}.{quote(column)} IS {literal(text)}"
 
 
-def field_metadata(unit: str | None, ucd: str | None, description: str | None) -> dict[bytes, bytes]:
+def field_metadata(
+    unit: str | None, ucd: str | None, description: str | None
+) -> dict[bytes, bytes]:
     """Metadata of an Arrow field; what is not known has no key."""
     given = {b"unit": unit, b"ucd": ucd, b"description": description}
     return {key: value.encode() for key, value in given.items() if value}
@@ -140,7 +145,11 @@ def duckdb_type(arrow: pa.DataType) -> str:
     TypeError
         If the lake has no such type.
     """
-    if pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
+    if (
+        pa.types.is_list(arrow)
+        or pa.types.is_large_list(arrow)
+        or pa.types.is_fixed_size_list(arrow)
+    ):
         return duckdb_type(arrow.value_type) + "[]"
     if pa.types.is_timestamp(arrow):
         return "TIMESTAMP WITH TIME ZONE" if arrow.tz else "TIMESTAMP"
@@ -169,7 +178,9 @@ def tables() -> MappingProxyType[str, Table]:
     """
     found: dict[str, Table] = {}
     for path in sorted(contracts_dir("schema").glob("*.yaml")):
-        declared = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        declared = yaml.load(
+            path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
         for table in declared["tables"]:
             name = f"{declared['name']}.{table['name']}"
             columns = tuple(_column(name, column) for column in table["columns"])

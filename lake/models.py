@@ -107,7 +107,9 @@ def _parse(name: str, text: str) -> View:
         query = sqlglot.parse_one(text, dialect="duckdb")
     except sqlglot.ParseError as error:
         raise LacusError(f"sql of {name}: {error}") from None
-    if any(isinstance(part, exp.Star) for s in query.find_all(exp.Select) for part in s.expressions):
+    if any(
+        isinstance(part, exp.Star) for s in query.find_all(exp.Select) for part in s.expressions
+    ):
         raise LacusError(f"sql of {name}: SELECT * hides what the view promises; name its columns")
     aliases = {cte.alias_or_name for cte in query.find_all(exp.CTE)}
     read = {f"{t.db}.{t.name}" if t.db else t.name for t in query.find_all(exp.Table)} - aliases
@@ -183,9 +185,7 @@ def _columns_of(source: str, known: dict[str, View]) -> tuple[Any, ...]:
     return known[source].columns if source in known else contracts.table(source).columns
 
 
-def _meaning(
-    source: tuple[str, str], known: dict[str, View]
-) -> tuple[str, str | None, str | None]:
+def _meaning(source: tuple[str, str], known: dict[str, View]) -> tuple[str, str | None, str | None]:
     """Return description, unit and UCD of a table's column."""
     column = next(c for c in _columns_of(source[0], known) if c.name == source[1])
     return column.description, column.unit, column.ucd
@@ -196,7 +196,10 @@ def _leaves(node: Any) -> Iterator[tuple[str, str]]:
     from sqlglot import exp
 
     if not node.downstream and isinstance(node.expression, exp.Table):
-        yield f"{node.expression.db}.{node.expression.name}", node.name.rsplit(".", 1)[-1].strip('"')
+        yield (
+            f"{node.expression.db}.{node.expression.name}",
+            node.name.rsplit(".", 1)[-1].strip('"'),
+        )
     for child in node.downstream:
         yield from _leaves(child)
 

@@ -1,0 +1,172 @@
+"""One transaction on the lake: what is staged for it, and what may be done in it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake import contracts
+from lake.errors import LacusError
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A Parquet file that waits to be registered: its table, release, rows and Arrow schema."""
+
+    table: str
+    release: str
+    path: Path
+    rows: int
+    schema: pa.Schema
+
+
+class Stage:
+    """Writer of one staged Parquet file."""
+
+    def __init__(self, table: str, release: str, path: Path, schema: pa.Schema) -> None:
+        self._table, self._release, self._path, self._schema = table, release, path, schema
+        self._writer: pq.ParquetWriter | None = None
+        self._rows = 0
+        # One row of a table of lists is large: small groups make the look-up of one row cheap.
+        has_lists = any(pa.types.is_nested(f.type) for f in schema)
+        self._group = 1000 if has_lists else 122_880
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows."""
+        if self._writer is None:
+            # Arrow metadata is not kept: units live in meta.columns, and one truth is enough.
+            bare = pa.schema([f.remove_metadata() for f in self._schema])
+            self._writer = pq.ParquetWriter(self._path, bare, compression="zstd")
+        self._rows += batch.num_rows
+        table = pa.Table.from_batches([batch]).cast(self._writer.schema)
+        self._writer.write_table(table, row_group_size=self._group)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self.close()
+        self._path.unlink(missing_ok=True)
+
+    @property
+    def staged(self) -> Staged | None:
+        """What was written, or None if there was no row."""
+        if self._writer is None:
+            return None
+        return Staged(self._table, self._release, self._path, self._rows, self._schema)
+
+
+class Commit:
+    """What may be done inside a transaction; see `Store.commit`."""
+
+    def __init__(
+        self, data: Path, connection: duckdb.DuckDBPyConnection, moved: list[Path]
+    ) -> None:
+        self.connection = connection
+        self._data = data
+        self._moved = moved
+        current = connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()
+        self.snapshot = int(only(current)) + 1
+
+    def delete(self, table: str, where: str, params: Sequence[object] = ()) -> int:
+        """Delete rows; returns how many."""
+        cursor = self.connection.execute(f"DELETE FROM lake.{table} WHERE {where}", list(params))
+        return int(only(cursor.fetchone()))
+
+    def add(self, staged: Staged) -> None:
+        """Register a staged file, adding columns to its table that it did not have."""
+        self._extend(staged)
+        namespace, _, name = staged.table.partition(".")
+        partition = f"release={staged.release}"
+        directory = self._data / namespace / name / partition
+        directory.mkdir(parents=True, exist_ok=True)
+        target = directory / staged.path.name
+        os.replace(staged.path, target)
+        self._moved.append(target)
+        self.connection.execute(
+            "CALL ducklake_add_data_files('lake', ?, ?, schema => ?, allow_missing => true,"
+            " hive_partitioning => true)",
+            [name, str(target), namespace],
+        )
+
+    def _extend(self, staged: Staged) -> None:
+        """Add the columns that came with an input: type, comment and `meta.columns`."""
+        known = self.columns(staged.table)
+        for field in (f for f in staged.schema if f.name.lower() not in known):
+            given = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+            unit, ucd, text = given.get("unit"), given.get("ucd"), given.get("description")
+            if not text:
+                raise LacusError(f"{staged.table} declares no column {field.name}")
+            kind = contracts.duckdb_type(field.type)
+            target = f"lake.{staged.table}"
+            name = contracts.quote(field.name)
+            self.connection.execute(f"ALTER TABLE {target} ADD COLUMN {name} {kind}")
+            self.connection.execute(contracts.comment(target, field.name, text, unit, ucd))
+            row = {
+                "table_name": staged.table,
+                "column_name": field.name,
+                "position": len(self.columns(staged.table)),
+                "datatype": kind,
+                "unit": unit,
+                "ucd": ucd,
+                "description": text,
+                "origin": "input",
+            }
+            self.insert("meta.columns", [row])
+
+    def columns(self, table: str) -> dict[str, str]:
+        """DuckDB types of a table's columns by lower-case name, as they are now."""
+        namespace, _, name = table.partition(".")
+        rows = self.connection.execute(
+            "SELECT lower(column_name), data_type FROM duckdb_columns() WHERE database_name ="
+            " 'lake' AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            [namespace, name],
+        )
+        return dict(rows.fetchall())
+
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert a few rows, given as mappings from column to value."""
+        data = pa.Table.from_pylist(list(rows), contracts.table(table).schema())
+        self.connection.register("inserted_rows", data)
+        self.connection.execute(f"INSERT INTO lake.{table} BY NAME SELECT * FROM inserted_rows")
+        self.connection.unregister("inserted_rows")
+
+    def record(self, table: str, release: str, fingerprint: str, code_version: str) -> None:
+        """Note in `meta.releases` what a release's rows of a table are made from."""
+        count = self.connection.execute(
+            f"SELECT count(*) FROM lake.{table} WHERE release = ?", [release]
+        )
+        rows = int(only(count.fetchone()))
+        self.delete("meta.releases", "table_name = ? AND release = ?", [table, release])
+        row = {
+            "mission": table.split(".")[0],
+            "release": release,
+            "table_name": table,
+            "rows": rows,
+            "fingerprint": fingerprint,
+            "code_version": code_version,
+            "snapshot": self.snapshot,
+            "committed_at": now(),
+        }
+        self.insert("meta.releases", [row])
+
+
+def now() -> datetime:
+    """Return the present time, UTC."""
+    return datetime.now(UTC)
+
+
+def only(row: tuple[Any, ...] | None) -> Any:
+    """Return the one value of a row that a query must give."""
+    if row is None:
+        raise LacusError("the lake gave no row where it must give one")
+    return row[0]

@@ -1,0 +1,317 @@
+"""The lake: Parquet files below `data/`, a transactional catalogue beside them (DuckLake).
+
+Readers see one integer snapshot of all tables at once. A writer stages Parquet outside any lock,
+then registers it inside one transaction under a file lock, so that a reader sees the old state or
+the new one, never a mixture, whatever is killed when.
+"""
+
+import contextlib
+import getpass
+import importlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import filelock
+import pyarrow as pa
+
+from lake import contracts, migrate
+from lake.commit import Commit, Stage, now, only
+from lake.errors import LacusError, UsageError
+
+_EXTENSIONS = ("ducklake", "sqlite_scanner")
+_LOCK_PATIENCE_S = 3600.0
+_STAGING_LIFE_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A commit: when, who, why and from what."""
+
+    id: int
+    time: datetime
+    author: str | None
+    message: str | None
+    info: dict[str, Any]
+
+
+class Store:
+    """The lake below one directory.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds `catalog.sqlite`, `data/` and, while something is being written, `staging/`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.catalog = directory / "catalog.sqlite"
+        self._reading: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever committed."""
+        return self.catalog.exists()
+
+    def attach_sql(self, *, read_only: bool = True, at: int | None = None) -> str:
+        """Give the statement that attaches the lake in any DuckDB with the extension ducklake."""
+        options = ["READ_ONLY"] if read_only else []
+        if at is not None:
+            options.append(f"SNAPSHOT_VERSION {at}")
+        # The stored path is absolute or relative to the working directory: a moved home needs
+        # the override. Inlined rows are invisible to Parquet readers and wrong after rewrites.
+        data = contracts.literal(f"{self.directory / 'data'}/")
+        options += [f"DATA_PATH {data}"]
+        options += ["OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
+        options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 60000"]
+        target = contracts.literal(f"ducklake:sqlite:{self.catalog}")
+        return f"ATTACH {target} AS lake ({', '.join(options)})"
+
+    def connect(
+        self, *, read_only: bool = True, at: int | str | None = None
+    ) -> duckdb.DuckDBPyConnection:
+        """Open a DuckDB connection on the lake, its tables named as in ``csc.detections``.
+
+        Parameters
+        ----------
+        read_only : bool
+        at : int or str, optional
+            A snapshot or the name of a pin; the present state by default.
+
+        Raises
+        ------
+        LacusError
+            If there is no lake here.
+        UsageError
+            If there is no such snapshot or pin.
+        """
+        if read_only and not self.exists:
+            raise LacusError(f"{self.directory}: there is no lake here yet; `lacus run` makes one")
+        connection = duckdb.connect(config={"threads": os.cpu_count() or 1})
+        try:
+            for name in _EXTENSIONS:
+                _load_extension(connection, name)
+            version = None if at is None else self.resolve(at)
+            connection.execute(self.attach_sql(read_only=read_only, at=version))
+            connection.execute("USE lake")
+        except duckdb.Error as error:
+            connection.close()
+            raise LacusError(f"{self.directory}: the lake does not open: {error}") from error
+        except LacusError:
+            connection.close()
+            raise
+        return connection
+
+    def sql(
+        self, query: str, params: Sequence[object] = (), *, at: int | str | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Query the lake; the relation gives `.pl()`, `.arrow()`, `.df()`, `.fetchall()`.
+
+        Raises
+        ------
+        UsageError
+            If the query is not valid SQL on this lake.
+        """
+        if at is not None:
+            connection = self.connect(at=at)
+        else:
+            self._reading = self._reading or self.connect()
+            connection = self._reading
+        try:
+            relation = connection.sql(query, params=list(params) or None)
+        except duckdb.Error as error:
+            raise UsageError(str(error)) from error
+        if relation is None:
+            raise UsageError("that statement gives no rows; `sql` only reads")
+        return relation
+
+    def arrow(
+        self, query: str, params: Sequence[object] = (), *, at: int | str | None = None
+    ) -> pa.Table:
+        """Query the lake into one Arrow table."""
+        return self.sql(query, params, at=at).to_arrow_table()
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots, oldest first."""
+        rows = self.sql(
+            "SELECT snapshot_id, snapshot_time, author, commit_message, commit_extra_info"
+            " FROM lake.snapshots() ORDER BY snapshot_id"
+        ).fetchall()
+        return [Snapshot(i, t, a, m, json.loads(e) if e else {}) for i, t, a, m, e in rows]
+
+    def snapshot(self) -> int:
+        """Return the present snapshot."""
+        return int(only(self.sql("SELECT id FROM lake.current_snapshot()").fetchone()))
+
+    def resolve(self, at: int | str) -> int:
+        """Snapshot of a number or of the name of a pin.
+
+        Raises
+        ------
+        UsageError
+            If there is neither.
+        """
+        pins = dict(self.sql("SELECT name, snapshot FROM meta.pins").fetchall())
+        if str(at) in pins:
+            return int(pins[str(at)])
+        known = {s[0] for s in self.sql("SELECT snapshot_id FROM lake.snapshots()").fetchall()}
+        if str(at).isdecimal() and int(at) in known:
+            return int(at)
+        raise UsageError(
+            f"no snapshot or pin {at!r}; there are snapshots {min(known)} to {max(known)}"
+            + (f" and pins {', '.join(sorted(pins))}" if pins else "")
+        )
+
+    @contextlib.contextmanager
+    def stage(self, table: str, release: str, schema: pa.Schema) -> Iterator[Stage]:
+        """Write rows of one table and release into Parquet that no reader sees yet.
+
+        On leaving without an error, `Stage.staged` is what `Commit.add` takes (None if no row
+        was written); on an error nothing is left.
+        """
+        directory = self.directory / "staging"
+        directory.mkdir(parents=True, exist_ok=True)
+        _sweep(directory)
+        stage = Stage(table, release, directory / f"{uuid.uuid4()}.parquet", schema)
+        try:
+            yield stage
+            stage.close()
+        except BaseException:
+            stage.discard()
+            raise
+
+    @contextlib.contextmanager
+    def commit(
+        self, message: str, info: Mapping[str, Any] | None = None, author: str | None = None
+    ) -> Iterator[Commit]:
+        """Change any number of tables in one transaction, under the lake's lock.
+
+        Parameters
+        ----------
+        message : str
+            Why, for `lacus snapshots`.
+        info : mapping, optional
+            Inputs (fingerprint, code version, command), kept as JSON with the snapshot.
+        author : str, optional
+            The login name by default.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.directory / "lock", timeout=_LOCK_PATIENCE_S):
+            connection = self.connect(read_only=False)
+            moved: list[Path] = []
+            try:
+                migrate.sync(connection)
+                connection.execute("BEGIN")
+                commit = Commit(self.directory / "data", connection, moved)
+                yield commit
+                connection.execute(
+                    "CALL lake.set_commit_message(?, ?, extra_info => ?)",
+                    [author or _login(), message, json.dumps(dict(info or {}), sort_keys=True)],
+                )
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(duckdb.Error):  # nothing to roll back before BEGIN
+                    connection.execute("ROLLBACK")
+                for path in moved:
+                    path.unlink(missing_ok=True)
+                raise
+            finally:
+                connection.close()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Forget the connection that `sql` reads through, so that it sees what is new."""
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    def replace(
+        self,
+        release: str,
+        tables: Mapping[str, pa.Table],
+        *,
+        fingerprint: str,
+        code_version: str,
+        message: str,
+    ) -> int:
+        """Replace a release's rows of derived tables in one commit; returns the snapshot."""
+        staged = []
+        for name, data in tables.items():
+            with self.stage(name, release, data.schema) as stage:
+                for batch in data.to_batches():
+                    stage.write(batch)
+            staged.append(stage.staged)
+        info = {"fingerprint": fingerprint, "code_version": code_version, "tables": list(tables)}
+        with self.commit(message, info) as commit:
+            for name, file in zip(tables, staged, strict=True):
+                commit.delete(name, "release = ?", [release])
+                if file is not None:
+                    commit.add(file)
+                commit.record(name, release, fingerprint, code_version)
+        return commit.snapshot
+
+    def pin(self, name: str, snapshot: int | None = None) -> int:
+        """Name a snapshot, the present one by default, and keep it from every clean-up.
+
+        Raises
+        ------
+        UsageError
+            If the name is taken or is a number, or the snapshot does not exist.
+        """
+        chosen = self.snapshot() if snapshot is None else self.resolve(snapshot)
+        if name.isdecimal():
+            raise UsageError(f"a pin needs a name, not the number {name}")
+        if self.sql("SELECT name FROM meta.pins WHERE name = ?", [name]).fetchone():
+            raise UsageError(f"there is a pin {name!r} already")
+        row = {"name": name, "snapshot": chosen, "author": _login(), "pinned_at": now()}
+        with self.commit(f"pin {name}: snapshot {chosen}") as commit:
+            commit.insert("meta.pins", [row])
+        return chosen
+
+    def fingerprints(self, release: str) -> dict[str, str]:
+        """Fingerprint of every table of a release that was ever committed, by table name."""
+        if not self.exists:
+            return {}
+        query = "SELECT table_name, fingerprint FROM meta.releases WHERE release = ?"
+        return dict(self.sql(query, [release]).fetchall())
+
+
+def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load an extension from its wheel; DuckDB verifies its signature."""
+    package = f"duckdb_extension_{name}"
+    try:
+        root = Path(str(importlib.import_module(package).__file__)).parent
+        file = root / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+        connection.execute(f"LOAD {contracts.literal(str(file))}")
+    except (ImportError, duckdb.Error) as error:
+        try:
+            connection.execute(f"INSTALL {name}")
+            connection.execute(f"LOAD {name}")
+        except duckdb.Error:
+            raise LacusError(
+                f"DuckDB {duckdb.__version__} needs its extension {name}: install "
+                f"{package.replace('_', '-')}=={duckdb.__version__} ({error})"
+            ) from error
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what killed writers left: no ingest of one file lasts for a day."""
+    for left in directory.glob("*.parquet"):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if time.time() - left.stat().st_mtime > _STAGING_LIFE_S:
+                left.unlink()
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return "unknown"
