@@ -1,0 +1,419 @@
+"""FITS files as Arrow tables and NumPy arrays, from bytes parsed in place.
+
+A file is read (or mapped) once; headers are found by their END cards and their keywords by
+name, table layouts come from a cache, columns are views of the file's bytes until they are
+asked for in another form. astropy is called for tile-compressed images only.
+"""
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import pyarrow as pa
+
+from lake.errors import InputError
+from lake.formats.fits_columns import physical, to_arrow, variable
+from lake.formats.fits_header import BLOCK, Header, Malformed, read_header
+from lake.formats.fits_image import PIXEL_DTYPES, decompressed, pixels
+from lake.formats.fits_layout import Column, Layout, read_layout
+from lake.formats.reader import TableReader
+from lake.formats.source import Source, label, load
+
+__all__ = ["HDU", "FitsFile", "Header", "read_fits", "read_fits_file", "scan_fits"]
+
+_TABLES = ("bintable", "table")
+_KINDS = {"BINTABLE": "bintable", "A3DTABLE": "bintable", "TABLE": "table", "IMAGE": "image"}
+# A batch holds at most about this much of the file, however many rows that is.
+_BATCH_BYTES = 1 << 27
+
+
+class HDU:
+    """One header and its data.
+
+    Attributes
+    ----------
+    path : str
+        The file, for messages.
+    index : int
+        Position in the file, from 0.
+    header : Header
+        Its keywords.
+    kind : str
+        ``image``, ``bintable``, ``table`` (an ASCII table), ``compressed_image`` (tiles in a
+        binary table), ``groups`` (random groups) or ``other``.
+    name : str
+        EXTNAME, empty where there is none; ``PRIMARY`` for the first HDU without one.
+    """
+
+    def __init__(self, path: str, data: bytes | mmap.mmap, index: int, start: int) -> None:
+        self.path = path
+        self.index = index
+        self._data = data
+        self._start = start
+        with self._named():
+            self.header, self._data_start = read_header(data, start)
+            self.kind = self._kind()
+            self.end = self._data_start + -(-self._size() // BLOCK) * BLOCK
+
+    def __repr__(self) -> str:
+        return f"<HDU {self.index} {self.name!r} {self.kind} of {self.path}>"
+
+    @contextmanager
+    def _named(self, first_row: int = 0) -> Iterator[None]:
+        """Name the file, HDU, row and column of what is found wrong within."""
+        try:
+            yield
+        except Malformed as error:
+            where = f"HDU {self.index}"
+            if error.row is not None:
+                where += f", row {first_row + error.row + 1}"
+            if error.column is not None:
+                where += f", column {error.column!r}"
+            raise InputError(self.path, error.problem, where) from error
+
+    def _kind(self) -> str:
+        header = self.header
+        if self.index == 0:
+            return (
+                "groups" if header.get("GROUPS") is True and header.get("NAXIS1") == 0 else "image"
+            )
+        kind = _KINDS.get(str(header.get("XTENSION")).strip(), "other")
+        if kind == "bintable" and header.get("ZIMAGE") is True:
+            return "compressed_image"
+        return kind
+
+    def _size(self) -> int:
+        """Bytes of data, padding aside (standard 4.0, equations 1, 2 and 4)."""
+        header = self.header
+        bitpix = header.get("BITPIX")
+        if bitpix not in PIXEL_DTYPES:
+            raise Malformed(f"keyword BITPIX is {bitpix!r}, expected 8, 16, 32, 64, -32 or -64")
+        axes = [header.integer(f"NAXIS{n}") for n in range(1, header.integer("NAXIS") + 1)]
+        if self.kind == "groups":
+            axes = axes[1:]
+        self.shape = tuple(reversed(axes))
+        parameters = header.integer("PCOUNT", 0), header.integer("GCOUNT", 1)
+        elements = prod(axes) if axes else 0
+        if self.index or self.kind == "groups":
+            elements = parameters[1] * (parameters[0] + elements)
+        size = abs(bitpix) // 8 * elements
+        present = len(self._data) - self._data_start
+        # Only the padding of the last block may be missing: no data are lost with it.
+        if size > present:
+            raise Malformed(
+                f"the data are cut off: {size} bytes expected, {max(present, 0)} bytes there"
+            )
+        return size
+
+    @cached_property
+    def name(self) -> str:
+        """EXTNAME of the HDU."""
+        return str(self.header.get("EXTNAME", "" if self.index else "PRIMARY")).strip()
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Columns of the table.
+
+        Raises
+        ------
+        InputError
+            The HDU is not a table, or its header does not describe one.
+        """
+        if self.kind not in _TABLES:
+            raise InputError(
+                self.path, f"is {_article(self.kind)}, not a table", f"HDU {self.index}"
+            )
+        header = self.header
+        with self._named():
+            if header.get("ZTABLE") is True:
+                raise Malformed("is a tile-compressed table; decompress it (funpack) first")
+            if len(self.shape) != 2:
+                raise Malformed(f"keyword NAXIS is {len(self.shape)}, expected 2 for a table")
+            at = max(header.raw.find(b"TFIELDS ="), 0)
+            return read_layout(header.raw[at:], self.shape[1], self.kind == "table")
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of the table (NAXIS2)."""
+        return self.shape[0]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the table's columns."""
+        return tuple(column.name for column in self.layout.columns)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the table, with its name in the metadata (``name``)."""
+        schema = self.layout.schema
+        return schema.with_metadata({"name": self.name}) if self.name else schema
+
+    @cached_property
+    def records(self) -> np.ndarray:
+        """Rows of the table as they lie in the file: a structured, big-endian view."""
+        dtype = self.layout.dtype
+        if not self.rows or not dtype.itemsize:
+            return np.empty(self.rows, dtype)
+        return np.frombuffer(self._data, dtype, self.rows, self._data_start)
+
+    @cached_property
+    def heap(self) -> np.ndarray:
+        """Bytes after the rows of a binary table, where variable-length arrays lie (uint8)."""
+        table = self.shape[0] * self.shape[1]
+        with self._named():
+            start = self.header.integer("THEAP", table)
+            stop = table + self.header.integer("PCOUNT", 0)
+        if stop <= start:
+            return np.empty(0, np.uint8)
+        return np.frombuffer(self._data, np.uint8, stop - start, self._data_start + start)
+
+    def __contains__(self, column: object) -> bool:
+        return isinstance(column, str) and column.casefold() in self.layout.by_name
+
+    def _column(self, name: str) -> Column:
+        try:
+            return self.layout.by_name[name.casefold()]
+        except KeyError:
+            raise InputError(
+                self.path,
+                f"no column {name!r}; there are {', '.join(self.columns)}",
+                f"HDU {self.index}",
+            ) from None
+
+    def column(self, name: str) -> np.ndarray:
+        """One column as NumPy, where possible a view of the file's bytes (big-endian).
+
+        Parameters
+        ----------
+        name : str
+            In any case, as FITS has it.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (rows,) or (rows, elements); TDIM is not applied. Text is bytes (``S``), bit
+            arrays and logicals are bool, scaled columns float64, unsigned conventions exact
+            integers. Variable-length arrays are an object array of arrays. Nulls are not
+            looked at: TNULL stands where it stood, and an L without value is False.
+
+        Raises
+        ------
+        InputError
+            There is no such column.
+        """
+        column = self._column(name)
+        if not column.width:
+            return np.empty((self.rows, 0), column.element)
+        cells = self.records[column.name]
+        with self._named():
+            if column.pointer:
+                values, lengths = variable(column, cells, self.heap)
+                cells = np.empty(self.rows, object)
+                cells[:] = np.split(physical(column, values), np.cumsum(lengths)[:-1])
+                return cells
+        if column.text and column.code != "A":
+            array = to_arrow(column, self.records, self.heap)
+            return array.to_numpy(zero_copy_only=False)
+        if column.code == "L":
+            return cells == ord("T")
+        if column.code == "X":
+            return np.unpackbits(cells, axis=1)[:, : column.count].astype(bool)
+        return cells if column.code == "A" else physical(column, cells)
+
+    def batches(self, batch_rows: int = 50_000) -> Iterator[pa.RecordBatch]:
+        """Rows of the table as Arrow, at most `batch_rows` at a time."""
+        layout, records, schema = self.layout, self.records, self.schema
+        heap = self.heap if any(c.pointer for c in layout.columns) else np.empty(0, np.uint8)
+        step = max(1, min(batch_rows, _BATCH_BYTES // max(self.shape[1], 1)))
+        for start in range(0, self.rows, step):
+            part = records[start : start + step]
+            with self._named(start):
+                arrays = [to_arrow(column, part, heap) for column in layout.columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def table(self) -> pa.Table:
+        """Read the whole table as Arrow; see `read_fits`."""
+        return pa.Table.from_batches(list(self.batches()), schema=self.schema)
+
+    def image(self) -> np.ndarray | None:
+        """Pixels of an image, last FITS axis first.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            A big-endian view where pixels are stored as they are; exact integers for the
+            unsigned conventions; otherwise BZERO + BSCALE x stored in floating point, with
+            NaN for BLANK. None if the HDU has no data.
+
+        Raises
+        ------
+        InputError
+            The HDU is not an image.
+        """
+        if self.kind == "compressed_image":
+            with self._named():
+                return decompressed(self._data[self._start : self.end])
+        if self.kind != "image":
+            raise InputError(
+                self.path, f"is {_article(self.kind)}, not an image", f"HDU {self.index}"
+            )
+        if not prod(self.shape) or not self.shape:
+            return None
+        return pixels(self._data, self._data_start, self.shape, self.header)
+
+
+def _article(kind: str) -> str:
+    noun = kind.replace("_", " ")
+    return f"an {noun}" if noun[0] in "aio" else f"a {noun}"
+
+
+class FitsFile:
+    """All HDUs of one file, from one read of its bytes; found when they are asked for.
+
+    ``file[1]`` is by position, ``file["SPECTRUM"]`` by EXTNAME (the first of that name, in
+    any case); ``for hdu in file`` goes through all of them.
+
+    Parameters
+    ----------
+    path : str
+        The file, for messages.
+    data : bytes or mmap.mmap
+        Its content, decompressed.
+
+    Raises
+    ------
+    InputError
+        It is not FITS, or its first header is cut off.
+    """
+
+    def __init__(self, path: str, data: bytes | mmap.mmap) -> None:
+        if data[:9] != b"SIMPLE  =":
+            raise InputError(path, "is not a FITS file: it does not begin with SIMPLE")
+        self.path = path
+        self._data = data
+        self._hdus = [HDU(path, data, 0, 0)]
+
+    def _next(self) -> bool:
+        """Find one more HDU."""
+        start = self._hdus[-1].end
+        # What follows the last HDU without being an extension is allowed (standard, 3.5).
+        if self._data[start : start + 9] != b"XTENSION=":
+            return False
+        self._hdus.append(HDU(self.path, self._data, len(self._hdus), start))
+        return True
+
+    def __iter__(self) -> Iterator[HDU]:
+        index = 0
+        while index < len(self._hdus) or self._next():
+            yield self._hdus[index]
+            index += 1
+
+    def __len__(self) -> int:
+        while self._next():
+            pass
+        return len(self._hdus)
+
+    def __getitem__(self, key: int | str) -> HDU:
+        if isinstance(key, str):
+            for hdu in self:
+                if hdu.name.casefold() == key.strip().casefold():
+                    return hdu
+        else:
+            if key < 0:
+                key += len(self)
+            while 0 <= key >= len(self._hdus) and self._next():
+                pass
+            if 0 <= key < len(self._hdus):
+                return self._hdus[key]
+        there = ", ".join(f"{hdu.index} {hdu.name!r}" for hdu in self)
+        raise InputError(self.path, f"no HDU {key!r}; there are {there}")
+
+    def first_table(self) -> HDU:
+        """First binary or ASCII table of the file.
+
+        Raises
+        ------
+        InputError
+            There is none.
+        """
+        for hdu in self:
+            if hdu.kind in _TABLES:
+                return hdu
+        kinds = ", ".join(f"{hdu.index} {hdu.kind}" for hdu in self)
+        raise InputError(self.path, f"no table in this file; its HDUs are {kinds}")
+
+
+def read_fits_file(source: Source) -> FitsFile:
+    """Open all HDUs of a file with one read.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        The file, gzipped or not.
+
+    Returns
+    -------
+    FitsFile
+        ``file[1].column("flux")`` is a NumPy view, ``file[1].table()`` Arrow,
+        ``file[0].image()`` pixels, ``file[0].header["EXPTIME"]`` a keyword.
+
+    Raises
+    ------
+    InputError
+        It is not FITS or cut off. What is wrong with a later HDU is raised when that HDU is
+        asked for.
+    """
+    return FitsFile(label(source), load(source))
+
+
+def scan_fits(
+    source: Source, *, hdu: int | str | None = None, batch_rows: int = 50_000
+) -> TableReader:
+    """Read a table of a FITS file batch by batch; see `read_fits`.
+
+    An uncompressed file is mapped, so memory holds about a batch of it.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        The file, gzipped or not.
+    hdu : int or str, optional
+        Position (from 0) or EXTNAME of the table.
+    batch_rows : int
+        Rows in a batch, at most.
+    """
+    file = FitsFile(label(source), load(source, mapped=True))
+    table = file.first_table() if hdu is None else file[hdu]
+    return TableReader(table.schema, table.batches(batch_rows))
+
+
+def read_fits(source: Source, *, hdu: int | str | None = None) -> pa.Table:
+    """Read a table of a FITS file.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        The file, gzipped or not.
+    hdu : int or str, optional
+        Position (from 0) or EXTNAME; the first binary or ASCII table if not given.
+
+    Returns
+    -------
+    pyarrow.Table
+        One column for each of the file, in its order. Integers are exact (the unsigned
+        conventions too), other scaled columns float64; vectors, bit arrays and
+        variable-length arrays are lists; complex numbers are pairs (real, imaginary).
+        TNULL, NaN in a scalar column, logicals without value and empty text are null; NaN
+        inside a list stays. Units, UCDs, descriptions, display formats and array shapes
+        (``arraysize``: ``12x5``, ``*`` for variable length) are field metadata.
+
+    Raises
+    ------
+    InputError
+        There is no such table, its header is malformed, its data are cut off, or a cell
+        holds what its column cannot.
+    """
+    return scan_fits(source, hdu=hdu).read_all()
