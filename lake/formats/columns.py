@@ -12,6 +12,22 @@ from lake.errors import LacusError
 
 Batches = Iterator[pa.RecordBatch]
 
+# Big-endian NumPy types in which VOTable and FITS store numbers and (as a letter) booleans. Both
+# have one unsigned type, of one byte: the others widen.
+STORED = {
+    pa.bool_(): "S1",
+    pa.uint8(): "u1",
+    pa.int8(): ">i2",
+    pa.int16(): ">i2",
+    pa.uint16(): ">i4",
+    pa.int32(): ">i4",
+    pa.uint32(): ">i8",
+    pa.int64(): ">i8",
+    pa.uint64(): ">i8",
+    pa.float32(): ">f4",
+    pa.float64(): ">f8",
+}
+
 
 def metadata(field: pa.Field, key: bytes) -> str | None:
     """Text of one entry of the field metadata (``b"unit"``, ``b"ucd"``, ...), None if absent."""
@@ -204,6 +220,34 @@ def list_parts(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return array.flatten(), lengths
 
 
+def stored(values: pa.Array, dtype: str, null: int, name: str) -> np.ndarray:
+    """Integers or floats as a big-endian NumPy array.
+
+    Parameters
+    ----------
+    values : pa.Array
+        Of a numeric type.
+    dtype : str
+        Of `STORED`, or wider.
+    null : int
+        What stands for a null among integers; among floats NaN does.
+    name : str
+        Of the column, for the message.
+
+    Raises
+    ------
+    LacusError
+        For an unsigned integer above int64.
+    """
+    if pa.types.is_floating(values.type):
+        return pc.fill_null(values, float("nan")).to_numpy().astype(dtype)
+    try:
+        wide = values.cast(pa.from_numpy_dtype(np.dtype(dtype).newbyteorder("=")))
+    except pa.ArrowInvalid as error:
+        raise LacusError(f"column {name!r}: {error}, and the format has no such type") from None
+    return pc.fill_null(wide, null).to_numpy().astype(dtype)
+
+
 def simple_text(array: pa.Array, nan: str = "NaN", infinity: str = "Inf") -> pa.StringArray:
     """Plain numbers, booleans, strings, dates and times as text; null stays null.
 
@@ -224,6 +268,13 @@ def simple_text(array: pa.Array, nan: str = "NaN", infinity: str = "Inf") -> pa.
         form = "%Y-%m-%dT%H:%M:%SZ" if kind.tz else "%Y-%m-%dT%H:%M:%S"
         return pc.strftime(array, format=form)
     return pc.cast(array, pa.string())
+
+
+def cell_text(array: pa.Array) -> pa.StringArray:
+    """Text of plain values, JSON where they are nested; null stays null."""
+    if pa.types.is_nested(array.type):
+        return pc.if_else(array.is_valid(), json_text(array), None)
+    return simple_text(array)
 
 
 _JSON_ESCAPES = [("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")]
@@ -287,7 +338,7 @@ def text_bytes(array: pa.StringArray) -> memoryview:
 
 
 class Display(NamedTuple):
-    """A Fortran display format: ``F9.4`` is letter F, width 9, decimals 4."""
+    """How a column is shown: ``F9.4`` is letter F, width 9, 4 decimals."""
 
     letter: str
     width: int | None
@@ -295,11 +346,18 @@ class Display(NamedTuple):
 
 
 def display(field: pa.Field) -> Display | None:
-    """Display format of a field (``b"format"``: A, I, F, E, D or G form), None if none such."""
-    found = re.fullmatch(
-        r"\(?([AIFEDG])(\d+)?(?:\.(\d+))?(?:E\d+)?\)?", (metadata(field, b"format") or "").upper()
-    )
-    if not found:
-        return None
-    letter, width, decimals = found.groups()
-    return Display(letter, int(width) if width else None, int(decimals) if decimals else None)
+    """Display format of a field (``b"format"``), None if it has none.
+
+    Both notations of the archives are understood: Fortran's (``F9.4``, ``I5``, ``A22``), as
+    FITS and the CSC have it, and VOTable's precision (``F4``; ``E5`` are five significant
+    figures, that is four decimals).
+    """
+    text = (metadata(field, b"format") or "").strip(" ()").upper()
+    if precision := re.fullmatch(r"([FE])(\d+)", text):
+        letter, digits = precision[1], int(precision[2])
+        return Display(letter, None, digits if letter == "F" else max(digits - 1, 0))
+    if fortran := re.fullmatch(r"([AI])(\d+)|([FEDG])(\d+)\.(\d+)(?:E\d+)?", text):
+        if fortran[1]:
+            return Display(fortran[1], int(fortran[2]), None)
+        return Display(fortran[3], int(fortran[4]), int(fortran[5]))
+    return None

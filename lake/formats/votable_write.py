@@ -1,83 +1,37 @@
 """Arrow to VOTable 1.4, streamed: memory is bounded by a slice of a batch.
 
-Source of the format: IVOA Recommendation VOTable 1.4 (2019), sections 5.1 (TABLEDATA), 5.4
-(BINARY2) and 6 (values of the types).
+Source of the format: IVOA Recommendation VOTable 1.4 (2019), sections 3 and 4; the rows
+are in `lake.formats.votable_rows`.
 """
 
-import binascii
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, cast
+from typing import BinaryIO, Literal, cast
 from xml.sax.saxutils import escape, quoteattr
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.errors import LacusError
 from lake.formats.columns import (
     display,
-    is_numeric_list,
-    join,
-    json_text,
-    list_parts,
-    make_list,
     metadata,
     plain_batch,
     plain_schema,
-    simple_text,
     slices,
-    text_bytes,
+)
+from lake.formats.votable_rows import (
+    Kind,
+    kind_of,
+    null_element,
+    write_binary2,
+    write_tabledata,
 )
 
 Serialization = Literal["binary2", "tabledata"]
 Infos = Sequence[tuple[str, str]]
 
-_ILLEGAL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{FFFE}\x{FFFF}]"
 _ILLEGAL_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-
-
-class _Kind(NamedTuple):
-    datatype: str
-    arraysize: str | None
-    dtype: str | None  # big-endian NumPy type of one element in BINARY2; None for text
-
-
-# VOTable has one unsigned type, of one byte: the others widen.
-_NUMBERS = {
-    pa.bool_(): ("boolean", "S1"),
-    pa.uint8(): ("unsignedByte", "u1"),
-    pa.int8(): ("short", ">i2"),
-    pa.int16(): ("short", ">i2"),
-    pa.uint16(): ("int", ">i4"),
-    pa.int32(): ("int", ">i4"),
-    pa.uint32(): ("long", ">i8"),
-    pa.int64(): ("long", ">i8"),
-    pa.uint64(): ("long", ">i8"),
-    pa.float32(): ("float", ">f4"),
-    pa.float64(): ("double", ">f8"),
-}
-
-
-def _kind(field: pa.Field, ascii_only: frozenset[str]) -> _Kind:
-    kind = field.type
-    if is_numeric_list(kind):
-        # One byte has no value to spare for a null element, so bytes in lists widen as well.
-        narrow = pa.types.is_uint8(kind.value_type)
-        datatype, dtype = _NUMBERS[pa.int16() if narrow else kind.value_type]
-        fixed = pa.types.is_fixed_size_list(kind)
-        return _Kind(datatype, str(kind.list_size) if fixed else "*", dtype)
-    if kind in _NUMBERS:
-        return _Kind(_NUMBERS[kind][0], None, _NUMBERS[kind][1])
-    if pa.types.is_temporal(kind) or field.name in ascii_only:
-        return _Kind("char", "*", None)
-    return _Kind("unicodeChar", "*", None)
-
-
-def null_element(dtype: str) -> int:
-    """Value that stands for a null *element* of an integer list: the smallest of its type."""
-    return int(np.iinfo(np.dtype(dtype)).min)
 
 
 def write_votable(
@@ -139,37 +93,50 @@ def write_votable(
     elif schema is None:
         schema = cast(pa.RecordBatchReader, data).schema
     schema = plain_schema(schema)
-    opening, closing = _document(schema, ascii_only, name, description, params or {}, infos, coosys)
-    kinds = [_kind(field, ascii_only) for field in schema]
-    write_rows = _write_binary2 if serialization == "binary2" else _write_tabledata
+    kinds = [kind_of(field, ascii_only) for field in schema]
+    opening, closing = _document(schema, kinds, name, description, params or {}, infos, coosys)
+    write_rows = write_binary2 if serialization == "binary2" else write_tabledata
     if not isinstance(path, (str, Path)):
         return _write(path, data, schema, kinds, opening, closing, write_rows)
     with open(path, "wb") as out:
         return _write(out, data, schema, kinds, opening, closing, write_rows)
 
 
-def header_only(schema: pa.Schema, **described: object) -> str:
+def header_only(
+    schema: pa.Schema,
+    lengths: Mapping[str, int],
+    *,
+    description: str | None = None,
+    infos: Infos = (),
+    coosys: str | None = None,
+) -> str:
     """The document of `write_votable` without data, as VOParquet keeps it.
 
     Parameters
     ----------
     schema : pa.Schema
-    **described
-        `name`, `description`, `params`, `infos`, `coosys` as in `write_votable`.
+        Plain.
+    lengths : mapping
+        Greatest length of each text column, in characters: astropy joins the fields of this
+        document with the columns of the data only where both have a length.
+    description, infos, coosys
+        As in `write_votable`.
     """
-    settings: dict = {"name": None, "description": None, "params": {}, "infos": (), "coosys": None}
-    opening, closing = _document(plain_schema(schema), frozenset(), **{**settings, **described})
-    return opening + closing
+    kinds = [kind_of(field, frozenset()) for field in schema]
+    for i, field in enumerate(schema):
+        if field.name in lengths and pa.types.is_string(field.type):
+            kinds[i] = kinds[i]._replace(arraysize=str(lengths[field.name]))
+    return "".join(_document(schema, kinds, None, description, {}, infos, coosys))
 
 
 def _write(
     out: BinaryIO,
     data: Iterable[pa.RecordBatch],
     schema: pa.Schema,
-    kinds: list[_Kind],
+    kinds: list[Kind],
     opening: str,
     closing: str,
-    write_rows: Callable[[BinaryIO, Iterator[pa.RecordBatch], list[_Kind]], int],
+    write_rows: Callable[[BinaryIO, Iterator[pa.RecordBatch], list[Kind]], int],
 ) -> int:
     out.write(opening.encode())
     pieces = (plain_batch(piece, schema) for batch in data for piece in slices(batch))
@@ -214,7 +181,7 @@ def _described(element: str, attributes: str, description: str | None, more: str
 
 def _document(
     schema: pa.Schema,
-    ascii_only: frozenset[str],
+    kinds: list[Kind],
     name: str | None,
     description: str | None,
     params: Mapping[str, object],
@@ -236,7 +203,8 @@ def _document(
     if description:
         opening += f"<DESCRIPTION>{escape(_text(description))}</DESCRIPTION>\n"
     opening += "".join(_param(key, value) for key, value in params.items())
-    opening += "".join(_field(field, _kind(field, ascii_only), coosys) for field in schema)
+    for field, kind in zip(schema, kinds, strict=True):
+        opening += _field(field, kind, coosys)
     return opening, "</TABLE>\n</RESOURCE>\n</VOTABLE>\n"
 
 
@@ -253,13 +221,13 @@ def _param(name: str, value: object) -> str:
     return f"<PARAM{_attributes(name=name, value=text, **kind)}/>\n"
 
 
-def _field(field: pa.Field, kind: _Kind, coosys: str | None) -> str:
+def _field(field: pa.Field, kind: Kind, coosys: str | None) -> str:
     ucd, xtype = metadata(field, b"ucd"), metadata(field, b"xtype")
     if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type):
         xtype = "timestamp"
     form = display(field)
     precision = None
-    if form and form.decimals is not None and form.letter in "FEDG":
+    if form and form.decimals is not None:
         # E9.6 has six decimals; VOTable's E counts significant figures.
         precision = f"F{form.decimals}" if form.letter == "F" else f"E{form.decimals + 1}"
     attributes = _attributes(
@@ -278,173 +246,3 @@ def _field(field: pa.Field, kind: _Kind, coosys: str | None) -> str:
     if kind.arraysize and kind.dtype and "i" in kind.dtype:
         values = f'<VALUES null="{null_element(kind.dtype)}"/>'
     return _described("FIELD", attributes, metadata(field, b"description"), values)
-
-
-# --- rows --------------------------------------------------------------------------------------
-
-
-def _elements(values: pa.Array, kind: _Kind, name: str, *, in_list: bool) -> np.ndarray:
-    """Numbers or booleans in the big-endian type of BINARY2; nulls as what stands for them."""
-    assert kind.dtype is not None
-    if pa.types.is_boolean(values.type):
-        code = pc.if_else(values, ord("T"), ord("F"))
-        return pc.fill_null(code, ord("?")).to_numpy().astype(np.uint8).view("S1")
-    if pa.types.is_floating(values.type):
-        return pc.fill_null(values, float("nan")).to_numpy().astype(kind.dtype)
-    if pa.types.is_uint64(values.type):
-        try:
-            values = values.cast(pa.int64())
-        except pa.ArrowInvalid as error:
-            raise LacusError(f"column {name!r}: {error}; VOTable has no unsigned long") from None
-    null = null_element(kind.dtype) if in_list else 0
-    if in_list and np.dtype(kind.dtype).itemsize == values.type.bit_width // 8:
-        clash = pc.any(pc.equal(values, pa.scalar(null, values.type))).as_py()
-        if clash:
-            raise LacusError(f"column {name!r}: {null} in a list would read back as null")
-    wide = values.cast(pa.from_numpy_dtype(np.dtype(kind.dtype).newbyteorder("=")))
-    return pc.fill_null(wide, null).to_numpy().astype(kind.dtype)
-
-
-def _fixed_elements(column: pa.Array, kind: _Kind, name: str) -> np.ndarray:
-    """Fixed-size lists as shape (rows, size); what a null row holds is flagged, so anything."""
-    size = column.type.list_size
-    values = column.values.slice(column.offset * size, len(column) * size)
-    return _elements(values, kind, name, in_list=True).reshape(len(column), size)
-
-
-def _binary(array: np.ndarray, offsets: np.ndarray) -> pa.Array:
-    """Bytes cut at `offsets`, as an Arrow column that can be joined with others."""
-    buffers = [None, pa.py_buffer(offsets.astype(np.int64)), pa.py_buffer(array)]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
-
-
-def utf16_be(strings: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
-    """Strings without nulls as UTF-16BE bytes end to end, and their offsets in code units."""
-    utf8 = np.frombuffer(text_bytes(strings), np.uint8)
-    # A code unit for every byte that starts a character, two where it starts a surrogate pair.
-    units = np.zeros(len(utf8) + 1, np.int64)
-    np.cumsum(((utf8 & 0xC0) != 0x80).astype(np.int8) + (utf8 >= 0xF0), out=units[1:])
-    bounds = np.zeros(len(strings) + 1, np.int64)
-    np.cumsum(pc.binary_length(strings).to_numpy(), out=bounds[1:])
-    encoded = utf8.tobytes().decode("utf-8").encode("utf-16-be")
-    return np.frombuffer(encoded, np.uint8), units[bounds]
-
-
-def _payload(column: pa.Array, kind: _Kind, name: str) -> tuple[np.ndarray, pa.Array]:
-    """Element counts of each row of a column of variable length, and the elements' bytes."""
-    if kind.dtype is not None:
-        elements, counts = list_parts(column)
-        raw = _elements(elements, kind, name, in_list=True)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        return counts, _binary(raw, offsets * raw.dtype.itemsize)
-    strings = pc.fill_null(_strings(column), "")
-    if kind.datatype == "char":
-        return pc.binary_length(strings).to_numpy(), strings.cast(pa.large_binary())
-    raw, offsets = utf16_be(strings)
-    return np.diff(offsets), _binary(raw, offsets * 2)
-
-
-def _strings(column: pa.Array) -> pa.StringArray:
-    if pa.types.is_nested(column.type):
-        return pc.if_else(column.is_valid(), json_text(column), None)
-    return simple_text(column)
-
-
-def _binary2_rows(batch: pa.RecordBatch, kinds: list[_Kind]) -> memoryview:
-    """Rows in BINARY2: null flags, then the cells, everything big-endian.
-
-    Runs of fixed width are one structured array; they and the contents of variable length
-    alternate and are joined by Arrow, so that no row costs Python anything.
-    """
-    rows = batch.num_rows
-    nulls = [column.is_null().to_numpy(zero_copy_only=False) for column in batch.columns]
-    flags = np.packbits(np.stack(nulls, axis=1), axis=1)
-    run: list[np.ndarray] = [flags]
-    segments: list[pa.Array] = []
-
-    def close_run() -> np.ndarray:
-        layout = [(f"f{i}", part.dtype, part.shape[1:]) for i, part in enumerate(run)]
-        packed = np.empty(rows, layout)
-        for i, part in enumerate(run):
-            packed[f"f{i}"] = part
-        return packed
-
-    for column, kind, name in zip(batch.columns, kinds, batch.schema.names, strict=True):
-        if kind.arraysize is None:
-            run.append(_elements(column, kind, name, in_list=False))
-        elif kind.arraysize != "*":
-            run.append(_fixed_elements(column, kind, name))
-        else:
-            counts, payload = _payload(column, kind, name)
-            run.append(counts.astype(">u4"))
-            packed = close_run()
-            segments += [_binary(packed, np.arange(rows + 1) * packed.dtype.itemsize), payload]
-            run = []
-    if run:
-        packed = close_run()
-        if not segments:
-            return memoryview(packed.tobytes())
-        segments.append(_binary(packed, np.arange(rows + 1) * packed.dtype.itemsize))
-    separator = pa.scalar(b"", pa.large_binary())
-    return memoryview(pc.binary_join_element_wise(*segments, separator).buffers()[2])
-
-
-def _write_binary2(out: BinaryIO, batches: Iterator[pa.RecordBatch], kinds: list[_Kind]) -> int:
-    out.write(b'<DATA><BINARY2><STREAM encoding="base64">\n')
-    count, rest, line = 0, b"", 48 * 1024
-    for batch in batches:
-        count += batch.num_rows
-        block = rest + bytes(_binary2_rows(batch, kinds))
-        whole = len(block) - len(block) % line
-        for start in range(0, whole, line):
-            out.write(binascii.b2a_base64(memoryview(block)[start : start + line]))
-        rest = block[whole:]
-    if rest:
-        out.write(binascii.b2a_base64(rest))
-    out.write(b"</STREAM></BINARY2></DATA>\n")
-    return count
-
-
-def _cells(column: pa.Array, kind: _Kind, name: str, first_row: int) -> pa.Array:
-    """Text of each TD, empty for null."""
-    if kind.dtype is not None and kind.arraysize is not None:
-        if pa.types.is_fixed_size_list(column.type):
-            column = column.cast(pa.list_(column.type.value_type))
-        elements, counts = list_parts(column)
-        raw = _elements(elements, kind, name, in_list=True)
-        if raw.dtype.kind == "S":
-            text = pa.array(raw.view(np.uint8)).cast(pa.string())
-            for letter in "TF?":
-                text = pc.replace_substring(text, str(ord(letter)), letter)
-        else:
-            text = simple_text(pa.array(raw.astype(raw.dtype.newbyteorder("="))))
-        return pc.fill_null(pc.binary_join(make_list(text, counts, column.is_null()), " "), "")
-    if kind.dtype is not None:
-        if pa.types.is_uint64(column.type):
-            _elements(column, kind, name, in_list=False)
-        return pc.fill_null(simple_text(column), "")
-    strings = pc.fill_null(_strings(column), "")
-    illegal = pc.match_substring_regex(strings, _ILLEGAL)
-    if pc.any(illegal).as_py():
-        row = first_row + pc.index(illegal, True).as_py() + 1
-        raise LacusError(
-            f"column {name!r}, row {row}: a control character, which XML cannot hold; "
-            "write BINARY2 instead of TABLEDATA"
-        )
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;")):
-        strings = pc.replace_substring(strings, character, entity)
-    return strings
-
-
-def _write_tabledata(out: BinaryIO, batches: Iterator[pa.RecordBatch], kinds: list[_Kind]) -> int:
-    out.write(b"<DATA><TABLEDATA>\n")
-    count = 0
-    for batch in batches:
-        columns = zip(batch.columns, kinds, batch.schema.names, strict=True)
-        cells = [_cells(column, kind, name, count) for column, kind, name in columns]
-        joined = join(cells, "</TD><TD>")
-        rows = pc.binary_join_element_wise("<TR><TD>", joined, "</TD></TR>\n", "")
-        out.write(text_bytes(rows))
-        count += batch.num_rows
-    out.write(b"</TABLEDATA></DATA>\n")
-    return count

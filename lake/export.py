@@ -1,0 +1,252 @@
+"""What goes out of the lake: one table, one file, with its origin inside."""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from lake.errors import LacusError, UsageError
+from lake.formats.columns import metadata
+
+
+class Batches(Protocol):
+    """Record batches under one schema, such as a `pa.RecordBatchReader`."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of every batch."""
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Batches, once."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a product comes from; written into its header.
+
+    Parameters
+    ----------
+    title : str
+    query : str
+        SQL, or the name of a table.
+    snapshot : int or None
+        Of the lake.
+    releases : tuple of str
+        Such as ``csc:CSC2.0``.
+    created : str
+        ISO 8601, UTC.
+    software : str
+        Such as ``lacus 0.1.0``.
+    citations : tuple of str
+        What a user of the product has to cite.
+    """
+
+    title: str
+    query: str
+    snapshot: int | None
+    releases: tuple[str, ...]
+    created: str
+    software: str
+    citations: tuple[str, ...] = ()
+
+
+def citation_text(origin: Origin) -> str:
+    """The citation sheet of a product: plain text, one statement to a line."""
+    lines = [origin.title, ""]
+    lines += [f"Query:     {' '.join(origin.query.split())}"]
+    if origin.snapshot is not None:
+        lines += [f"Snapshot:  {origin.snapshot}"]
+    if origin.releases:
+        lines += [f"Releases:  {', '.join(origin.releases)}"]
+    lines += [f"Created:   {origin.created}", f"Software:  {origin.software}"]
+    if origin.citations:
+        lines += ["", "If you use these data, please cite:"]
+        lines += [f"  {citation}" for citation in origin.citations]
+    return "\n".join(lines) + "\n"
+
+
+def export(
+    data: pa.Table | pa.RecordBatchReader | Batches, path: str | Path, origin: Origin
+) -> int:
+    """Write `data` to one file, in the format that the name ends in.
+
+    Units, UCDs and descriptions come from the field metadata. The file is complete or absent:
+    it is written beside its place and renamed at the end, so that a failure leaves an existing
+    file as it was. All formats but FITS are streamed in constant memory.
+
+    Parameters
+    ----------
+    data : pa.Table, pa.RecordBatchReader or anything alike
+        With a ``schema``, and record batches when iterated.
+    path : str or Path
+        Ends in one of `WRITERS`; its folder has to exist.
+    origin : Origin
+
+    Returns
+    -------
+    int
+        Rows written.
+
+    Raises
+    ------
+    UsageError
+        For an unknown format or a folder that does not exist.
+    LacusError
+        For values that the format cannot hold, and for a place that cannot be written.
+    """
+    path = Path(path)
+    write = _writer(path)
+    schema = _with_positions(data.schema)
+    batches = data.to_batches() if isinstance(data, pa.Table) else data
+    # The name keeps its ending for what looks at it, and starts with a dot for what lists folders.
+    partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        try:
+            rows = write(batches, schema, partial, origin)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise LacusError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return rows
+
+
+Writer = Callable[[Iterable[pa.RecordBatch], pa.Schema, Path, Origin], int]
+
+
+def _writer(path: Path) -> Writer:
+    name = path.name.lower()
+    found = [writer for ending, writer in WRITERS.items() if name.endswith(ending)]
+    if not found or path.is_dir():
+        known = ", ".join(WRITERS)
+        raise UsageError(f"{path}: no format to export to; the name has to end in one of {known}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    return found[0]
+
+
+def _infos(origin: Origin) -> list[tuple[str, str]]:
+    """Pairs for INFO elements, named as the IVOA Note Data Origin in the VO (2024) has them."""
+    infos = [
+        ("query", origin.query),
+        ("request_date", origin.created),
+        ("server_software", origin.software),
+    ]
+    if origin.snapshot is not None:
+        infos.append(("snapshot", str(origin.snapshot)))
+    infos += [("resource_version", release) for release in origin.releases]
+    infos += [("citation", citation) for citation in origin.citations]
+    return infos
+
+
+def _frame(schema: pa.Schema) -> str | None:
+    """Reference system of the positions; all that the lake holds are ICRS."""
+    ucds = [(metadata(field, b"ucd") or "").lower() for field in schema]
+    return "ICRS" if any(ucd.startswith("pos.eq") for ucd in ucds) else None
+
+
+def _with_positions(schema: pa.Schema) -> pa.Schema:
+    """Give columns ``ra`` and ``dec`` of a free query, which have no UCD, the one they need."""
+    for name, ucd in (("ra", "pos.eq.ra"), ("dec", "pos.eq.dec")):
+        at = schema.get_field_index(name)
+        if at < 0 or not pa.types.is_floating(schema.field(at).type):
+            continue
+        if not metadata(schema.field(at), b"ucd"):
+            field = schema.field(at)
+            known = {**(field.metadata or {}), b"ucd": ucd.encode()}
+            schema = schema.set(at, field.with_metadata(known))
+    return schema
+
+
+def _parquet(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin
+) -> int:
+    from lake.formats.voparquet import write_voparquet
+
+    return write_voparquet(
+        batches,
+        schema,
+        path,
+        description=origin.title,
+        infos=_infos(origin),
+        coosys=_frame(schema),
+    )
+
+
+def _votable(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin
+) -> int:
+    from lake.formats.votable_write import write_votable
+
+    return write_votable(
+        batches,
+        path,
+        schema=schema,
+        description=origin.title,
+        infos=_infos(origin),
+        coosys=_frame(schema),
+    )
+
+
+def _fits(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin) -> int:
+    from lake.formats.fits_write import write_fits
+
+    cards: list[tuple[str, str | int, str]] = [
+        ("EXTNAME", "TABLE", ""),
+        ("TITLE", origin.title, ""),
+        ("DATE", origin.created, "UTC"),
+        ("CREATOR", origin.software, ""),
+        ("QUERY", origin.query, ""),
+    ]
+    if origin.snapshot is not None:
+        cards.append(("SNAPSHOT", origin.snapshot, "of the lake"))
+    cards += [(f"RELEAS{n}", release, "") for n, release in enumerate(origin.releases, 1)]
+    cards += [(f"REFER{n}", citation, "") for n, citation in enumerate(origin.citations, 1)]
+    if frame := _frame(schema):
+        cards.append(("RADESYS", frame, ""))
+    return write_fits(
+        batches, schema, path, cards=cards, compress=path.name.lower().endswith(".gz")
+    )
+
+
+def _csv(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin) -> int:
+    from lake.formats.text_write import write_csv
+
+    return write_csv(batches, schema, path)
+
+
+def _json(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin) -> int:
+    from lake.formats.text_write import write_json
+
+    return write_json(batches, schema, path, origin=asdict(origin))
+
+
+def _latex(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin) -> int:
+    from lake.formats.latex_write import write_latex
+
+    comments = [f"Releases {', '.join(origin.releases)}."] if origin.releases else []
+    comments += [f"From {citation}." for citation in origin.citations]
+    return write_latex(
+        batches,
+        schema,
+        path,
+        caption=origin.title,
+        remarks=[citation_text(origin)],
+        comments=" ".join(comments),
+    )
+
+
+WRITERS: dict[str, Writer] = {
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".vot": _votable,
+    ".votable": _votable,
+    ".xml": _votable,
+    ".fits": _fits,
+    ".fits.gz": _fits,
+    ".tex": _latex,
+    ".json": _json,
+}
