@@ -124,11 +124,14 @@ def _body(text: str) -> str:
 
 
 def _header(name: str, lines: list[str]) -> tuple[str, tuple[str, ...], tuple[ViewColumn, ...]]:
-    description, key, columns = [], (), []
+    description: list[str] = []
+    key: tuple[str, ...] = ()
+    columns: list[ViewColumn] = []
     for line in lines:
         match = _LINE.match(line)
         if match:
-            columns.append(ViewColumn(*match.groups(), sources=()))
+            column, text, unit, ucd = match.groups()
+            columns.append(ViewColumn(column, text, unit, ucd, ()))
         elif line.startswith("key: "):
             key = tuple(part.strip() for part in line[5:].split(","))
         elif line.strip() != "columns:":
@@ -153,7 +156,7 @@ def _resolve(view: View, known: dict[str, View]) -> View:
             column.name: "VARCHAR" for column in _columns_of(source, known)
         }
     try:
-        query = qualify(
+        query: Any = qualify(
             sqlglot.parse_one(view.sql, dialect="duckdb"), dialect="duckdb", schema=schema
         )
         scope = build_scope(query)

@@ -1,0 +1,150 @@
+"""Chandra Source Catalog inputs: per-observation detections and their labels."""
+
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.errors import InputError
+from lake.formats import TableReader, scan_table
+from lake.inputs import InputFile, Role
+
+#: Names that the archive's interfaces give to columns that the catalogue calls otherwise.
+_ALIASES = {"sepn": "separation"}
+_LABEL_ALIASES = {"angdist": "separation_arcsec", "separation": "separation_arcsec"}
+#: A column's own name after the table that the archive puts before it.
+_QUALIFIED = re.compile(r"^(?:master_source|observation_source|stack_source|stack_observation)?\.")
+_LABEL_COLUMNS = (
+    "name", "obsid", "main_id", "main_type", "other_types", "separation_arcsec", "catalogue",
+)  # fmt: skip
+
+
+def read_detections(file: InputFile) -> TableReader:
+    """Detections of a VOTable, FITS, CSV, command-line TSV or Parquet file.
+
+    Table prefixes (``master_source.name``) go, positions in sexagesimal, as CSCview exports
+    them, become degrees.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    reader = scan_table(file.path)
+    names = _plain_names(reader.schema.names, _ALIASES)
+    schema = pa.schema(
+        [f.with_name(n) for f, n in zip(reader.schema, names, strict=True)], reader.schema.metadata
+    )
+    sexagesimal = [
+        i for i, f in enumerate(schema) if f.name in ("ra", "dec") and pa.types.is_string(f.type)
+    ]
+    for i in sexagesimal:
+        schema = schema.set(
+            i, pa.field(schema.field(i).name, pa.float64(), metadata={b"unit": b"deg"})
+        )
+    return TableReader(schema, _renamed(reader, schema, sexagesimal, file))
+
+
+def read_labels(file: InputFile) -> TableReader:
+    """Labels of a table: `name`, `main_type`, and where the file has them `obsid` and the others.
+
+    The columns of a detection table that carries its labels (as cross-match services return it)
+    are passed over here; register it as detections too to keep them.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    reader = scan_table(file.path)
+    names = _plain_names(reader.schema.names, _LABEL_ALIASES)
+    chosen = {n: i for i, n in reversed(list(enumerate(names))) if n in _LABEL_COLUMNS}
+    if "main_type" not in chosen:
+        raise InputError(file.path, f"column 'main_type' is missing; the file has {names[:12]}")
+    schema = pa.schema([reader.schema.field(i).with_name(n) for n, i in chosen.items()])
+    catalogue = None
+    if "catalogue" not in chosen:
+        catalogue = file.options.get("catalogue", "SIMBAD")
+        schema = schema.append(pa.field("catalogue", pa.string()))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            arrays = [batch.column(i) for i in chosen.values()]
+            if catalogue is not None:
+                arrays.append(pa.repeat(catalogue, batch.num_rows))
+            yield pa.record_batch(arrays, schema=schema)
+
+    return TableReader(schema, batches())
+
+
+def _plain_names(names: list[str], aliases: dict[str, str]) -> list[str]:
+    """Names without table prefixes, each once: where two would be equal the prefix stays."""
+    plain = [_QUALIFIED.sub("", name) for name in names]
+    plain = [aliases.get(name.lower(), name) for name in plain]
+    lower = [name.lower() for name in plain]
+    return [
+        name if lower.index(name.lower()) == i else original.replace(".", "_").strip("_")
+        for i, (name, original) in enumerate(zip(plain, names, strict=True))
+    ]
+
+
+def _renamed(
+    reader: TableReader, schema: pa.Schema, sexagesimal: list[int], file: InputFile
+) -> Iterator[pa.RecordBatch]:
+    row = 1
+    for batch in reader:
+        arrays = list(batch.columns)
+        for i in sexagesimal:
+            arrays[i] = _degrees(arrays[i], schema.field(i).name, file, row)
+        yield pa.record_batch(arrays, schema=schema)
+        row += batch.num_rows
+
+
+def _degrees(texts: pa.Array, name: str, file: InputFile, start: int) -> pa.Array:
+    """Degrees of ``hh mm ss.s`` (ra) or ``+dd mm ss`` (dec); blanks or colons between them."""
+    pattern = r"^(?P<sign>[+-]?)(?P<a>\d{1,3})[: ](?P<b>\d{1,2})[: ](?P<c>\d{1,2}(?:\.\d*)?)$"
+    trimmed = pc.utf8_trim_whitespace(texts)
+    parts = pc.extract_regex(trimmed, pattern)
+    bad = pc.and_(pc.is_valid(texts), pc.is_null(parts))
+    if pc.any(bad).as_py():
+        row = int(pc.index(bad, True).as_py())
+        raise InputError(
+            file.path,
+            f"{texts[row].as_py()!r} is neither degrees nor sexagesimal",
+            f"row {start + row}, column {name!r}",
+        )
+    value = pc.add(
+        pc.struct_field(parts, "a").cast(pa.float64()),
+        pc.add(
+            pc.divide(pc.struct_field(parts, "b").cast(pa.float64()), 60.0),
+            pc.divide(pc.struct_field(parts, "c").cast(pa.float64()), 3600.0),
+        ),
+    )
+    negative = pc.equal(pc.struct_field(parts, "sign"), "-")
+    return pc.multiply(pc.if_else(negative, pc.negate(value), value), 15.0 if name == "ra" else 1.0)
+
+
+_SUFFIXES = (
+    ".vot", ".votable", ".xml", ".fits", ".fit", ".csv", ".tsv", ".txt", ".ecsv", ".parquet",
+)  # fmt: skip
+
+ROLES = {
+    "detections": Role(
+        name="detections",
+        table="csc.detections",
+        read=read_detections,
+        required=("name", "obsid"),
+        suffixes=_SUFFIXES,
+        keeps_other_columns=True,
+    ),
+    "labels": Role(
+        name="labels",
+        table="csc.labels",
+        read=read_labels,
+        required=("name",),
+        suffixes=_SUFFIXES,
+        matches=("csc.detections", "name"),
+        options={"catalogue": "catalogue that gives the labels where the file does not say"},
+    ),
+}

@@ -1,0 +1,169 @@
+"""A home: the one directory below which a lake, its sources and its products live."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tomlkit
+
+from lake import inputs
+from lake.errors import LacusError, UsageError
+from lake.store import Store
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: What a release may be called: it becomes a directory, a partition and a Dagster tag.
+_RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+_GREETING = """\
+What this lake is made from. `lacus add` writes here, and you may too: each [[source]] names a
+mission, a release, the role that its files play, and their paths (files or folders; relative ones
+start at this file's folder).
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Registered inputs: files or folders that play one role in one release of a mission."""
+
+    mission: str
+    release: str
+    role: str
+    paths: tuple[Path, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Home:
+    """A home directory; nothing is created before something is written to it.
+
+    Parameters
+    ----------
+    root : str or Path, optional
+        ``$LACUS_HOME`` or ``./lacus-home`` by default.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        chosen = root or os.environ.get("LACUS_HOME") or "lacus-home"
+        self.root = Path(chosen).expanduser().absolute()
+        self.sources_file = self.root / "sources.toml"
+        self.models = self.root / "models"
+        self.products = self.root / "products"
+        self.dagster = self.root / "dagster"
+        self.store = Store(self.root / "lake")
+
+    def __repr__(self) -> str:
+        return f"Home({str(self.root)!r})"
+
+    def sql(
+        self, query: str, params: Sequence[object] = (), *, at: int | str | None = None
+    ) -> "duckdb.DuckDBPyRelation":
+        """Query the lake: ``home.sql("SELECT ... FROM csc.class_summary").pl()``.
+
+        Parameters
+        ----------
+        query : str
+        params : sequence
+            Values of the query's ``?``.
+        at : int or str, optional
+            A snapshot or a pin instead of the present.
+        """
+        return self.store.sql(query, params, at=at)
+
+    def sources(self) -> list[Source]:
+        """Registered sources, in the order of `sources.toml`.
+
+        Raises
+        ------
+        LacusError
+            If `sources.toml` is not what it should be.
+        """
+        if not self.sources_file.exists():
+            return []
+        try:
+            document = tomlkit.parse(self.sources_file.read_text(encoding="utf-8")).unwrap()
+            entries = document.get("source", [])
+            return [self._source(number, entry) for number, entry in enumerate(entries, 1)]
+        except (tomlkit.exceptions.TOMLKitError, UsageError) as error:
+            raise LacusError(f"{self.sources_file}: {error}") from None
+
+    def _source(self, number: int, entry: Mapping[str, object]) -> Source:
+        missing = {"mission", "release", "role", "paths"} - set(entry)
+        if missing:
+            raise UsageError(f"source {number}: {', '.join(sorted(missing))} missing")
+        paths = entry["paths"]
+        options = entry.get("options", {})
+        if not isinstance(paths, list) or not isinstance(options, dict):
+            raise UsageError(f"source {number}: paths is a list, options a table")
+        source = Source(
+            str(entry["mission"]),
+            str(entry["release"]),
+            str(entry["role"]),
+            tuple(self.root / str(path) for path in paths),
+            {str(key): str(value) for key, value in options.items()},
+        )
+        check_release(source.release)
+        inputs.check_options(source.mission, source.role, source.options)
+        return source
+
+    def add(self, source: Source) -> None:
+        """Register a source; paths registered already for the same role take the new options.
+
+        Raises
+        ------
+        UsageError
+            If mission, release, role or an option is not valid, or a path does not exist.
+        """
+        check_release(source.release)
+        inputs.check_options(source.mission, source.role, source.options)
+        for path in source.paths:
+            if not path.exists():
+                raise UsageError(f"{path}: no such file or folder")
+        self.sources()  # a broken file is reported, never overwritten
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self.sources_file.exists():
+            document = tomlkit.parse(self.sources_file.read_text(encoding="utf-8"))
+        else:
+            document = tomlkit.document()
+            for line in _GREETING.splitlines():
+                document.add(tomlkit.comment(line))
+        entries = document.setdefault("source", tomlkit.aot())
+        new = [str(path.absolute()) for path in source.paths]
+        for entry in list(entries):
+            same = (entry["mission"], entry["release"], entry["role"]) == (
+                source.mission, source.release, source.role,
+            )  # fmt: skip
+            if same:
+                entry["paths"] = [p for p in entry["paths"] if str(self.root / p) not in new]
+                if not entry["paths"]:
+                    entries.remove(entry)
+        entry = tomlkit.table()
+        entry.update({"mission": source.mission, "release": source.release, "role": source.role})
+        entry["paths"] = tomlkit.array(new).multiline(len(new) > 1)  # type: ignore[arg-type]
+        if source.options:
+            entry["options"] = dict(source.options)
+        entries.append(entry)
+        temporary = self.sources_file.with_suffix(".toml.new")
+        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+        os.replace(temporary, self.sources_file)
+
+    def releases(self) -> list[tuple[str, str]]:
+        """Registered releases as (mission, release), each once, in the order of registration."""
+        return list(dict.fromkeys((s.mission, s.release) for s in self.sources()))
+
+
+def open(root: str | Path | None = None) -> Home:
+    """Open a home; see `Home`."""
+    return Home(root)
+
+
+def check_release(release: str) -> None:
+    """Raise UsageError if a release cannot be called this."""
+    if not _RELEASE.fullmatch(release):
+        raise UsageError(
+            f"release {release!r}: letters, digits, '_', '.', '-' only, at most 63, "
+            "the first a letter or a digit"
+        )

@@ -1,0 +1,139 @@
+"""What a mission takes in: its roles, and the files registered for them."""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lake import contracts
+from lake.errors import UsageError
+from lake.formats.reader import TableReader
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One registered file, as it lies on the disk now.
+
+    Attributes
+    ----------
+    path : Path
+    mission, release, role : str
+    options : mapping
+        Options of the registration.
+    size : int
+        Bytes.
+    mtime_ns : int
+    sha256 : str
+    """
+
+    path: Path
+    mission: str
+    release: str
+    role: str
+    options: Mapping[str, str]
+    size: int
+    mtime_ns: int
+    sha256: str
+
+    @property
+    def options_json(self) -> str:
+        """Options in the one spelling that `meta.files` and fingerprints use."""
+        return json.dumps(dict(self.options), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Role:
+    """A kind of input file of a mission, and how the lake takes it.
+
+    Attributes
+    ----------
+    name : str
+        ``detections``, ``labels``, ``spectra``, ...
+    table : str
+        Table that the rows go to.
+    read : callable
+        Turns a file into batches whose columns are named as in the table; it raises
+        `lake.errors.InputError`.
+    required : tuple of str
+        Columns that an input must have, and that must not be null.
+    suffixes : tuple of str
+        Endings of the files that are taken from a registered directory.
+    keeps_other_columns : bool
+        Whether columns that the contract does not declare are kept under their own names.
+    matches : tuple, optional
+        ``(table, column)``: a file is rejected if no row of it has a value of the column that
+        also occurs in the table.
+    options : mapping
+        Options of a registration and what each means.
+    version : int
+        Raised whenever the reader gives other rows for the same file: files are then read again.
+    """
+
+    name: str
+    table: str
+    read: Callable[[InputFile], TableReader]
+    required: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    keeps_other_columns: bool = False
+    matches: tuple[str, str] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+
+#: Options that every role has.
+COMMON_OPTIONS = {
+    "duplicates": "reject (default): a repeated key rejects the file; first: the first row of a "
+    "key is kept and the others are counted as rejected rows",
+}
+
+_COMPRESSED = (".gz",)
+
+
+def roles(mission: str) -> Mapping[str, Role]:
+    """Roles of a mission by name, in the order in which they are ingested.
+
+    Raises
+    ------
+    UsageError
+        If there is no such mission.
+    """
+    if mission not in contracts.missions():
+        raise UsageError(f"no mission {mission!r}; there are {', '.join(contracts.missions())}")
+    found: Mapping[str, Role] = importlib.import_module(f"lake.{mission}").ROLES
+    return found
+
+
+def role(mission: str, name: str) -> Role:
+    """One role of a mission; see `roles`."""
+    known = roles(mission)
+    if name not in known:
+        raise UsageError(f"{mission} has no role {name!r}; it has {', '.join(known)}")
+    return known[name]
+
+
+def check_options(mission: str, name: str, options: Mapping[str, str]) -> None:
+    """Raise UsageError for an option that the role does not have."""
+    known = {**COMMON_OPTIONS, **role(mission, name).options}
+    for option in options:
+        if option not in known:
+            raise UsageError(
+                f"{mission} {name} has no option {option!r}; it has {', '.join(known)}"
+            )
+    if options.get("duplicates", "reject") not in ("reject", "first"):
+        raise UsageError(f"duplicates={options['duplicates']}: expected reject or first")
+
+
+def files_below(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files that a registered path stands for: itself, or what lies below it, sorted."""
+    if not path.is_dir():
+        return [path]
+    wanted = suffixes + tuple(s + c for s in suffixes for c in _COMPRESSED)
+    return sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(wanted))
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,149 @@
+"""What an ingest has to do: the registered files of a release against those in the lake."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lake import inputs
+from lake.home import Home
+from lake.inputs import InputFile
+
+_FILES = """
+SELECT role, path, size, mtime_ns, sha256, options, reader_version, status, reason,
+    rows_read, rows_committed, rows_rejected
+FROM meta.files
+WHERE mission = ? AND release = ? AND status <> 'superseded'
+"""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one input file; a row of `meta.files`."""
+
+    file: InputFile
+    version: int
+    status: str
+    reason: str | None = None
+    rows_read: int = 0
+    rows_committed: int = 0
+    rows_rejected: int = 0
+
+    @property
+    def identity(self) -> tuple[str, str, str, int]:
+        """Role, bytes, options and reader: records that agree in these hold the same rows."""
+        return (self.file.role, self.file.sha256, self.file.options_json, self.version)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Registered files of a release against those in the lake.
+
+    Attributes
+    ----------
+    new : list of Record
+        To be read.
+    gone : list of Record
+        In the lake, and registered no more or replaced.
+    kept : list of Record
+        In the lake, and to stay.
+    refused : list of Record
+        Records of former refusals of files that are in `new`.
+    unreadable : list of Record
+        Refusals of registered paths that cannot be read.
+    changed : bool
+        Whether anything differs from when the release was last ingested. A file that was refused
+        then is read again only if something has changed.
+    """
+
+    new: list[Record]
+    gone: list[Record]
+    kept: list[Record]
+    refused: list[Record]
+    unreadable: list[Record]
+    changed: bool
+
+
+def plan(home: Home, mission: str, release: str) -> Plan:
+    """Compare the registered files of a release with those in the lake.
+
+    A file is hashed only if its size or time of modification differ from when it last was.
+    """
+    known = _known(home, mission, release)
+    wanted, unreadable = _registered(home, mission, release, known)
+    present = {r.identity: r for r in known if r.status == "committed"}
+    refused = {r.identity: r for r in known if r.status == "rejected"}
+    lost_before = {r.file.path for r in known if r.status == "rejected" and not r.file.sha256}
+    new = [r for i, r in wanted.items() if i not in present]
+    gone = [r for i, r in present.items() if i not in wanted and not _lost(r, unreadable)]
+    return Plan(
+        new,
+        gone,
+        [r for r in present.values() if r not in gone],
+        [refused[r.identity] for r in new if r.identity in refused],
+        unreadable,
+        bool(gone)
+        or any(r.identity not in refused for r in new)
+        or any(r.file.path not in lost_before for r in unreadable),
+    )
+
+
+def fingerprint(records: Iterable[Record]) -> str:
+    """Digest of the inputs of a release: the same inputs in any order give the same."""
+    identities = sorted(record.identity for record in records)
+    return hashlib.sha256(json.dumps(identities).encode()).hexdigest()
+
+
+def _lost(record: Record, unreadable: list[Record]) -> bool:
+    """Whether a committed file cannot be seen because the path registered for it is not there."""
+    return any(
+        lost.file.path == record.file.path or lost.file.path in record.file.path.parents
+        for lost in unreadable
+    )
+
+
+def _known(home: Home, mission: str, release: str) -> list[Record]:
+    """Records of `meta.files` that are still of account."""
+    if not home.store.exists:
+        return []
+    records = []
+    for row in home.store.sql(_FILES, [mission, release]).fetchall():
+        role, path, size, mtime_ns, sha256, options, version, status, reason, *rows = row
+        file = InputFile(
+            Path(path), mission, release, role, json.loads(options or "{}"), size, mtime_ns,
+            sha256 or "",
+        )  # fmt: skip
+        records.append(Record(file, version or 0, status, reason, *rows))
+    return records
+
+
+def _registered(
+    home: Home, mission: str, release: str, known: list[Record]
+) -> tuple[dict[tuple[str, str, str, int], Record], list[Record]]:
+    """Registered files as they are now, by identity, and paths that cannot be read.
+
+    Files of equal bytes in one role count once.
+    """
+    hashes = {(r.file.path, r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
+    sources = [s for s in home.sources() if (s.mission, s.release) == (mission, release)]
+    order = list(inputs.roles(mission))
+    sources.sort(key=lambda source: order.index(source.role))
+    files: dict[tuple[str, str, str, int], Record] = {}
+    unreadable = []
+    for source in sources:
+        role = inputs.role(mission, source.role)
+        named = (mission, release, role.name, source.options)
+        for registered in source.paths:
+            for path in inputs.files_below(registered, role.suffixes):
+                try:
+                    stat = path.stat()
+                    stamp = (stat.st_size, stat.st_mtime_ns)
+                    sha256 = hashes.get((path, *stamp)) or inputs.sha256(path)
+                    record = Record(InputFile(path, *named, *stamp, sha256), role.version, "new")
+                    files.setdefault(record.identity, record)
+                except OSError as error:
+                    nothing = InputFile(path, *named, 0, 0, "")
+                    reason = error.strerror or str(error)
+                    unreadable.append(Record(nothing, role.version, "rejected", reason))
+    return files, unreadable
