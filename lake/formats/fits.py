@@ -18,7 +18,7 @@ from lake.errors import InputError
 from lake.formats.fits_columns import physical, to_arrow, variable
 from lake.formats.fits_header import BLOCK, Header, Malformed, read_header
 from lake.formats.fits_image import PIXEL_DTYPES, decompressed, pixels
-from lake.formats.fits_layout import Column, Layout, read_layout
+from lake.formats.fits_layout import Column, Layout, holds_image, read_layout
 from lake.formats.reader import TableReader
 from lake.formats.source import Source, label, load
 
@@ -41,11 +41,8 @@ class HDU:
         Position in the file, from 0.
     header : Header
         Its keywords.
-    kind : str
-        ``image``, ``bintable``, ``table`` (an ASCII table), ``compressed_image`` (tiles in a
-        binary table), ``groups`` (random groups) or ``other``.
-    name : str
-        EXTNAME, empty where there is none; ``PRIMARY`` for the first HDU without one.
+    shape : tuple of int
+        NAXISn, last axis first; (rows, bytes of a row) of a table.
     """
 
     def __init__(self, path: str, data: bytes | mmap.mmap, index: int, start: int) -> None:
@@ -55,7 +52,8 @@ class HDU:
         self._start = start
         with self._named():
             self.header, self._data_start = read_header(data, start)
-            self.kind = self._kind()
+            # The standard puts what the structure rests on first; the rest can wait.
+            self._front = Header(self.header.raw[:BLOCK])
             self.end = self._data_start + -(-self._size() // BLOCK) * BLOCK
 
     def __repr__(self) -> str:
@@ -74,31 +72,47 @@ class HDU:
                 where += f", column {error.column!r}"
             raise InputError(self.path, error.problem, where) from error
 
-    def _kind(self) -> str:
-        header = self.header
+    @cached_property
+    def kind(self) -> str:
+        """What the HDU holds.
+
+        ``image``, ``bintable``, ``table`` (an ASCII table), ``compressed_image`` (its tiles lie
+        in a binary table), ``groups`` (random groups) or ``other``.
+        """
+        front = self._front
         if self.index == 0:
-            return (
-                "groups" if header.get("GROUPS") is True and header.get("NAXIS1") == 0 else "image"
-            )
-        kind = _KINDS.get(str(header.get("XTENSION")).strip(), "other")
-        if kind == "bintable" and header.get("ZIMAGE") is True:
-            return "compressed_image"
-        return kind
+            return "groups" if front.get("GROUPS") is True and self._axes[0] == 0 else "image"
+        kind = _KINDS.get(str(front.get("XTENSION")).strip(), "other")
+        return "compressed_image" if kind == "bintable" and holds_image(self._cards) else kind
+
+    @cached_property
+    def _cards(self) -> bytes:
+        """Cards of a table without those that differ from file to file, to cache by."""
+        raw = self.header.raw
+        return raw[max(raw.find(b"TFIELDS ="), 0) :]
+
+    @cached_property
+    def _axes(self) -> list[int]:
+        return [self._integer(f"NAXIS{n}") for n in range(1, self._integer("NAXIS") + 1)]
+
+    def _integer(self, keyword: str, default: int | None = None) -> int:
+        try:
+            return self._front.integer(keyword)
+        except Malformed:
+            return self.header.integer(keyword, default)
 
     def _size(self) -> int:
         """Bytes of data, padding aside (standard 4.0, equations 1, 2 and 4)."""
-        header = self.header
-        bitpix = header.get("BITPIX")
+        bitpix = self._front.get("BITPIX")
         if bitpix not in PIXEL_DTYPES:
             raise Malformed(f"keyword BITPIX is {bitpix!r}, expected 8, 16, 32, 64, -32 or -64")
-        axes = [header.integer(f"NAXIS{n}") for n in range(1, header.integer("NAXIS") + 1)]
-        if self.kind == "groups":
-            axes = axes[1:]
+        axes = self._axes
         self.shape = tuple(reversed(axes))
-        parameters = header.integer("PCOUNT", 0), header.integer("GCOUNT", 1)
+        if axes and axes[0] == 0 and self.kind == "groups":
+            axes = axes[1:]
         elements = prod(axes) if axes else 0
-        if self.index or self.kind == "groups":
-            elements = parameters[1] * (parameters[0] + elements)
+        if self.index or axes != self._axes:
+            elements = self._integer("GCOUNT", 1) * (self._integer("PCOUNT", 0) + elements)
         size = abs(bitpix) // 8 * elements
         present = len(self._data) - self._data_start
         # Only the padding of the last block may be missing: no data are lost with it.
@@ -126,14 +140,10 @@ class HDU:
             raise InputError(
                 self.path, f"is {_article(self.kind)}, not a table", f"HDU {self.index}"
             )
-        header = self.header
         with self._named():
-            if header.get("ZTABLE") is True:
-                raise Malformed("is a tile-compressed table; decompress it (funpack) first")
             if len(self.shape) != 2:
                 raise Malformed(f"keyword NAXIS is {len(self.shape)}, expected 2 for a table")
-            at = max(header.raw.find(b"TFIELDS ="), 0)
-            return read_layout(header.raw[at:], self.shape[1], self.kind == "table")
+            return read_layout(self._cards, self.shape[1], self.kind == "table")
 
     @property
     def rows(self) -> int:
@@ -165,7 +175,7 @@ class HDU:
         table = self.shape[0] * self.shape[1]
         with self._named():
             start = self.header.integer("THEAP", table)
-            stop = table + self.header.integer("PCOUNT", 0)
+            stop = table + self._integer("PCOUNT", 0)
         if stop <= start:
             return np.empty(0, np.uint8)
         return np.frombuffer(self._data, np.uint8, stop - start, self._data_start + start)

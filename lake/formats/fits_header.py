@@ -54,23 +54,27 @@ class Header(Mapping[str, Any]):
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
 
+    @cached_property
+    def _index(self) -> dict[bytes, int]:
+        """Offset of the first card of each keyword, by its eight bytes."""
+        raw = self.raw
+        return {raw[at : at + 8]: at for at in range(len(raw) // CARD * CARD - CARD, -1, -CARD)}
+
     def _find(self, keyword: str) -> int:
-        """Offset of the first card of a keyword, or -1."""
-        if len(keyword) <= 8 and " " not in keyword:
-            needle = f"{keyword:<8}=".encode()
-        else:
-            needle = f"HIERARCH {keyword}".encode()
-        at = self.raw.find(needle)
-        # A name inside another card's text is no keyword; nor is the start of a longer one.
-        while at >= 0 and (
-            at % CARD or (needle[-1:] != b"=" and self.raw[at + len(needle)] not in b" =")
-        ):
-            at = self.raw.find(needle, at + 1)
-        return at
+        """Offset of the first card that gives a keyword a value, or -1."""
+        at = self._index.get(f"{keyword:<8}".encode(), -1)
+        if at >= 0 and self.raw[at + 8 : at + 9] == b"=" and keyword not in _COMMENTARY:
+            return at
+        if b"HIERARCH" in self._index:
+            for at in range(self._index[b"HIERARCH"], len(self.raw), CARD):
+                card = self.raw[at : at + CARD]
+                if card[:9] == b"HIERARCH " and _hierarchical(card)[0].upper() == keyword:
+                    return at
+        return -1
 
     def __getitem__(self, keyword: str) -> Any:
         keyword = keyword.upper()
-        at = self._find(keyword) if keyword not in _COMMENTARY else -1
+        at = self._find(keyword)
         if at >= 0:
             return _parse(self.raw, at)[0].value
         # Cards without a value are lines of text, such as HISTORY.
@@ -101,9 +105,9 @@ class Header(Mapping[str, Any]):
     def all(self, keyword: str) -> list[Value]:
         """Values of all cards of a keyword, in the file's order."""
         keyword = keyword.upper()
-        if keyword.encode() not in self.raw:
+        if f"{keyword:<8}".encode() not in self._index and self._find(keyword) < 0:
             return []
-        return [card.value for card in self.cards if card.keyword == keyword]
+        return [card.value for card in self.cards if card.keyword.upper() == keyword]
 
     def comment(self, keyword: str) -> str:
         """Comment of the first card of a keyword; empty where it has none.
@@ -126,6 +130,10 @@ class Header(Mapping[str, Any]):
         Malformed
             It is absent and has no default, or is not a whole number from 0 on.
         """
+        at = self._find(keyword)
+        # Written as the standard asks, the number stands alone in columns 11 to 30.
+        if at >= 0 and (digits := self.raw[at + 10 : at + 30].strip()).isdigit():
+            return int(digits)
         value = self.get(keyword, default)
         if value is None:
             raise Malformed(f"keyword {keyword} is missing")
@@ -175,14 +183,19 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
+def _hierarchical(card: bytes) -> tuple[str, str]:
+    """Keyword and value of ``HIERARCH ESO TEL NAME = ...``, a convention of ESO."""
+    keyword, _, body = _text(card[9:]).partition("=")
+    return keyword.strip(), body
+
+
 def _parse(raw: bytes, at: int) -> tuple[Card, int]:
     """Card at an offset and the offset of the card after it (and its CONTINUE cards)."""
     card = raw[at : at + CARD]
     after = at + CARD
     keyword = _text(card[:8]).rstrip()
     if keyword == "HIERARCH" and b"=" in card:
-        name, _, body = _text(card[9:]).partition("=")
-        keyword = name.strip()
+        keyword, body = _hierarchical(card)
     elif card[8:9] == b"=" and keyword not in _COMMENTARY:
         body = _text(card[9:])
     else:

@@ -1,0 +1,294 @@
+"""Delimited text (CSV, TSV, CSC exports, aligned columns, ECSV) as Arrow tables.
+
+pyarrow splits the lines into cells; what a column's type is, is decided here over the whole
+file, because the first rows of a catalogue are not like the rest of it.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from lake.errors import InputError
+from lake.formats.delimited_header import ALIGNED, Dialect, read_dialect, split_aligned
+from lake.formats.delimited_types import NULLS, ColumnType, clean, convert, misfit
+from lake.formats.reader import TableReader
+from lake.formats.source import GZIP_FAULTS, Source, head, label, open_stream
+
+__all__ = ["NULLS", "read_delimited", "scan_delimited"]
+
+_BLOCK_BYTES = 1 << 22
+# Up to here the cells are kept between the pass that finds the types and the one that gives
+# the values; beyond, the file is split into cells twice.
+_HELD_BYTES = 1 << 26
+
+
+class _Lines(io.RawIOBase):
+    """The lines after the header; aligned columns as tab-separated values.
+
+    Attributes
+    ----------
+    quotes : int
+        Double quotes read so far.
+    """
+
+    def __init__(self, stream: BinaryIO, *, aligned: bool) -> None:
+        self._stream = stream
+        self._aligned = aligned
+        self.quotes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+    def read(self, size: int = -1) -> bytes:
+        if self._aligned:
+            data = split_aligned(self._stream.read(max(size // 2, 1)) + self._stream.readline())
+        else:
+            data = self._stream.read(size)
+        self.quotes += data.count(b'"')
+        return data
+
+
+class _Delimited:
+    """One delimited file: its header, read, and its cells, to be read once or twice."""
+
+    def __init__(
+        self,
+        source: Source,
+        delimiter: str | None,
+        column_types: Mapping[str, pa.DataType],
+        null_values: Sequence[str],
+    ) -> None:
+        self.source = source
+        self.path = label(source)
+        self.dialect: Dialect = read_dialect(source, delimiter)
+        self.nulls = pa.array(null_values, pa.string())
+        self.forced = dict(column_types)
+        if missing := self.forced.keys() - set(self.dialect.names):
+            raise InputError(
+                self.path,
+                f"no column {min(missing)!r}; there are {', '.join(self.dialect.names)}",
+            )
+        self._held: list[pa.RecordBatch] | None = []
+        self.schema = self._infer()
+
+    def _open(self) -> _Lines:
+        stream = open_stream(self.source)
+        stream.seek(self.dialect.data_start)
+        return _Lines(stream, aligned=self.dialect.delimiter == ALIGNED)
+
+    @property
+    def _separator(self) -> str:
+        return "\t" if self.dialect.delimiter == ALIGNED else self.dialect.delimiter
+
+    def _raw_batches(self) -> Iterator[pa.RecordBatch]:
+        """Cells as text, as they stand in the file."""
+        columns = len(self.dialect.names)
+        names = [str(number) for number in range(columns)]
+
+        def on_ragged(row: pacsv.InvalidRow) -> str:
+            return "error" if row.text.strip() else "skip"
+
+        with self._open() as lines:
+            try:
+                yield from pacsv.open_csv(
+                    lines,
+                    read_options=pacsv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),
+                    parse_options=pacsv.ParseOptions(
+                        delimiter=self._separator,
+                        newlines_in_values=True,
+                        invalid_row_handler=on_ragged,
+                    ),
+                    convert_options=pacsv.ConvertOptions(
+                        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                    ),
+                )
+            except GZIP_FAULTS as error:
+                raise InputError(self.path, f"broken gzip stream: {error}") from error
+            except pa.ArrowInvalid as error:
+                if "Empty CSV file" in str(error):
+                    return
+                raise self._explained(error, columns) from error
+            # pyarrow takes a quote that is never closed for the text of one long cell.
+            if lines.quotes % 2:
+                self._check_quotes()
+
+    def _explained(self, error: Exception, columns: int) -> InputError:
+        """Find the line that pyarrow could not take: it does not know it itself."""
+        with open_stream(self.source) as stream:
+            for line, text in enumerate(stream, 1):
+                try:
+                    text.decode()
+                except UnicodeDecodeError as wrong:
+                    problem = f"byte {text[wrong.start]:#04x} is not UTF-8"
+                    return InputError(self.path, problem, f"line {line}")
+        for row, (line, cells) in enumerate(self._records(), 1):
+            if len(cells) != columns:
+                problem = f"{len(cells)} cells, expected {columns}"
+                return InputError(self.path, problem, f"line {line}, row {row}")
+        return InputError(self.path, f"cannot be split into cells: {error}")
+
+    def _check_quotes(self) -> None:
+        line = row = 0
+        try:
+            for row, (line, _) in enumerate(self._records(), 1):  # noqa: B007
+                pass
+        except csv.Error as error:
+            where = f"after line {line}, row {row}" if row else f"line {self.dialect.lines + 1}"
+            raise InputError(self.path, "a quote is never closed", where) from error
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """Line and cells of each row, in Python: slow, for messages only."""
+        with open_stream(self.source) as stream:
+            stream.seek(self.dialect.data_start)
+            aligned = self.dialect.delimiter == ALIGNED
+            texts = (
+                (split_aligned(line) if aligned else line).decode("utf-8", "replace")
+                for line in stream
+            )
+            reader = csv.reader(texts, delimiter=self._separator, strict=True)
+            line = 1
+            for cells in reader:
+                if len(cells) > 1 or any(cell.strip() for cell in cells):
+                    yield self.dialect.lines + line, cells
+                line = reader.line_num + 1
+
+    def _infer(self) -> pa.Schema:
+        names, about = self.dialect.names, self.dialect.metadata
+        kinds = [ColumnType(self.dialect.declared.get(name, "")) for name in names]
+        held_bytes = 0
+        for raw in self._raw_batches():
+            batch = self._cleaned(raw)
+            for name, kind, column, cells in zip(
+                names, kinds, batch.columns, raw.columns, strict=True
+            ):
+                if name not in self.forced:
+                    kind.see(column, cells)
+            held_bytes += batch.nbytes
+            if self._held is not None:
+                self._held.append(batch)
+            if held_bytes > _HELD_BYTES:
+                self._held = None
+        return pa.schema(
+            [
+                pa.field(name, self.forced.get(name, kind.type), metadata=about.get(name))
+                for name, kind in zip(names, kinds, strict=True)
+            ]
+        )
+
+    def _cleaned(self, raw: pa.RecordBatch) -> pa.RecordBatch:
+        columns = [clean(column, self.nulls) for column in raw.columns]
+        return pa.RecordBatch.from_arrays(columns, names=raw.schema.names)
+
+    def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Typed rows."""
+        before = 0
+        texts = self._held
+        for batch in texts if texts is not None else map(self._cleaned, self._raw_batches()):
+            typed = [
+                self._convert(column, field, before)
+                for column, field in zip(batch.columns, self.schema, strict=True)
+            ]
+            before += batch.num_rows
+            whole = pa.RecordBatch.from_arrays(typed, schema=self.schema)
+            for start in range(0, whole.num_rows, batch_rows):
+                yield whole.slice(start, batch_rows)
+
+    def _convert(self, cells: pa.Array, field: pa.Field, before: int) -> pa.Array:
+        try:
+            return convert(cells, field.type)
+        except pa.ArrowInvalid as error:
+            index = misfit(cells, field.type) or 0
+            row = before + index + 1
+            line = next((line for n, (line, _) in enumerate(self._records(), 1) if n == row), None)
+            raise InputError(
+                self.path,
+                f"{cells[index].as_py()!r} is not {field.type}",
+                f"line {line}, row {row}, column {field.name!r}",
+            ) from error
+
+
+def scan_delimited(
+    source: Source,
+    *,
+    delimiter: str | None = None,
+    column_types: Mapping[str, pa.DataType] | None = None,
+    null_values: Sequence[str] = NULLS,
+    batch_rows: int = 50_000,
+) -> TableReader:
+    """Read delimited text batch by batch; see `read_delimited`.
+
+    The whole file is gone through once before the first batch, to find the types; memory
+    holds a batch and at most 64 MiB of cells.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        The file, gzipped or not.
+    delimiter : str, optional
+        One character, or a blank for columns aligned with blanks; found if not given.
+    column_types : mapping of str to pyarrow.DataType, optional
+        Types that are not to be found but forced.
+    null_values : sequence of str
+        Cells that mean no value.
+    batch_rows : int
+        Rows in a batch, at most.
+    """
+    if head(source, 9).lstrip(b"\xef\xbb\xbf").startswith(b"# %ECSV"):
+        from lake.formats.ecsv import read_ecsv
+
+        table = read_ecsv(source)
+        return TableReader(table.schema, iter(table.to_batches(max_chunksize=batch_rows)))
+    file = _Delimited(source, delimiter, column_types or {}, null_values)
+    return TableReader(file.schema, file.batches(batch_rows))
+
+
+def read_delimited(
+    source: Source,
+    *,
+    delimiter: str | None = None,
+    column_types: Mapping[str, pa.DataType] | None = None,
+    null_values: Sequence[str] = NULLS,
+) -> pa.Table:
+    """Read delimited text: CSV, TSV, aligned columns, CSC command-line exports, ECSV.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        The file (UTF-8), gzipped or not.
+    delimiter : str, optional
+        One character, or a blank for columns aligned with blanks; if not given, comma, tab,
+        semicolon, bar or blanks, whichever divides the first lines evenly.
+    column_types : mapping of str to pyarrow.DataType, optional
+        Types that are not to be found but forced.
+    null_values : sequence of str
+        Cells that mean no value, whatever the type of the column.
+
+    Returns
+    -------
+    pyarrow.Table
+        Types are found over the whole file: bool where every value is TRUE or FALSE (as
+        such, capitalised or in small letters), int64, uint64, float64, else string. Codes
+        with leading zeros and integers past 64 bits stay text. A display format that the
+        file declares (CSC exports) keeps a column of numbers from becoming integers, and of
+        text from becoming numbers. Blanks around cells are trimmed. Empty cells and
+        `null_values` are null, and NaN is null in columns of numbers; infinities stay. Unit, UCD,
+        description and display format are field metadata where the file has them. Names
+        are unique without regard to case (``_2`` appended).
+
+    Raises
+    ------
+    InputError
+        Not text in UTF-8, no header, rows of another number of cells, a cell that does not
+        fit its forced type: with the line, and row and column where there are such.
+    """
+    return scan_delimited(
+        source, delimiter=delimiter, column_types=column_types, null_values=null_values
+    ).read_all()
