@@ -72,6 +72,8 @@ def class_statistics(
     counts = np.zeros((clusters, len(CLASSES)), dtype=np.int64)
     means = np.full((clusters, len(CLASSES), f), np.nan)
     covariances = np.full((clusters, len(CLASSES), f, f), np.nan)
+    known = label >= 0
+    x, cluster, label = x[known], cluster[known], label[known]
     for k in range(clusters):
         for c in range(len(CLASSES)):
             members = x[(cluster == k) & (label == c)]
