@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import tomlkit
 
 from lake import inputs
+from lake.commit import now
 from lake.errors import LacusError, UsageError
 from lake.store import Store
 
@@ -149,6 +150,18 @@ class Home:
         temporary = self.sources_file.with_suffix(".toml.new")
         temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
         os.replace(temporary, self.sources_file)
+
+    def product(self, path: Path, mission: str, release: str, kind: str) -> dict[str, object]:
+        """Row of `meta.products` for a file below the home, as it is now."""
+        return {
+            "mission": mission,
+            "release": release,
+            "path": path.relative_to(self.root).as_posix(),
+            "kind": kind,
+            "sha256": inputs.sha256(path),
+            "size": path.stat().st_size,
+            "made_at": now(),
+        }
 
     def releases(self) -> list[tuple[str, str]]:
         """Registered releases as (mission, release), each once, in the order of registration."""

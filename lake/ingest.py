@@ -42,6 +42,14 @@ class Outcome:
     rejected: list[Record] = field(default_factory=list)
     superseded: int = 0
 
+    def describe(self) -> str:
+        """One sentence, for messages and logs."""
+        rows = sum(record.rows_committed for record in self.committed)
+        return (
+            f"{len(self.committed)} files in ({rows} rows), {self.unchanged} unchanged,"
+            f" {self.superseded} out, {len(self.rejected)} rejected"
+        )
+
     @property
     def partly_rejected(self) -> list[Record]:
         """Files that were committed without some of their rows."""
@@ -160,17 +168,16 @@ class _Job:
 
     def _others(self, table: str) -> str:
         """Query for the rows of a table that will stand beside a file's after the commit."""
-        parts = [
-            f"SELECT * FROM read_parquet({contracts.literal(str(staged.path))})"
-            for staged in self.staged
-            if staged.table == table
-        ]
+        parts = []
+        if files := [str(staged.path) for staged in self.staged if staged.table == table]:
+            names = ", ".join(map(contracts.literal, files))
+            parts.append(f"SELECT * FROM read_parquet([{names}], union_by_name => true)")
         if self.has_lake:
-            gone = ", ".join(contracts.literal(r.file.sha256) for r in self.gone)
-            parts.append(
-                f"SELECT * FROM lake.{table} WHERE release = {contracts.literal(self.release)}"
-                f" AND file_sha256 NOT IN ({gone})"
-            )
+            kept = f"SELECT * FROM lake.{table} WHERE release = {contracts.literal(self.release)}"
+            if self.gone:
+                gone = ", ".join(contracts.literal(r.file.sha256) for r in self.gone)
+                kept += f" AND file_sha256 NOT IN ({gone})"
+            parts.append(kept)
         return " UNION ALL BY NAME ".join(parts)
 
     def commit(self, committed: list[Record], rejected: list[Record], kept: list[Record]) -> int:

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import duckdb
+
 from lake import contracts
 from lake.errors import LacusError
 
@@ -90,6 +92,34 @@ def load(directory: Path) -> dict[str, View]:
 def for_namespace(namespace: str) -> list[View]:
     """Views of one namespace, in an order in which they can be created."""
     return [view for view in views().values() if view.namespace == namespace]
+
+
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB in memory with all tables, empty, and all views.
+
+    The same views serve a table that is in no lake, and tell the types of their columns.
+    """
+    connection = duckdb.connect()
+    for namespace in contracts.namespaces():
+        connection.execute(f"CREATE SCHEMA {namespace}")
+    for table in contracts.tables().values():
+        body = ", ".join(f"{contracts.quote(c.name)} {c.duckdb}" for c in table.columns)
+        connection.execute(f"CREATE TABLE {table.name} ({body})")
+    for view in views().values():
+        connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+    return connection
+
+
+@functools.cache
+def view_types() -> MappingProxyType[str, dict[str, str]]:
+    """DuckDB types of the columns of every view."""
+    with in_memory() as connection:
+        return MappingProxyType(
+            {
+                name: {row[0]: row[1] for row in connection.execute(f"DESCRIBE {name}").fetchall()}
+                for name in views()
+            }
+        )
 
 
 def _parse(name: str, text: str) -> View:

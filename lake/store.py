@@ -241,8 +241,26 @@ class Store:
         fingerprint: str,
         code_version: str,
         message: str,
+        products: Sequence[Mapping[str, Any]] = (),
     ) -> int:
-        """Replace a release's rows of derived tables in one commit; returns the snapshot."""
+        """Replace a release's rows of derived tables in one commit.
+
+        Parameters
+        ----------
+        release : str
+        tables : mapping
+            Rows by table.
+        fingerprint, code_version : str
+            For `meta.releases`.
+        message : str
+        products : sequence of mapping
+            Rows of `meta.products` for files made on the way; they replace those of equal path.
+
+        Returns
+        -------
+        int
+            The snapshot.
+        """
         staged = []
         for name, data in tables.items():
             with self.stage(name, release, data.schema) as stage:
@@ -256,6 +274,10 @@ class Store:
                 if file is not None:
                     commit.add(file)
                 commit.record(name, release, fingerprint, code_version)
+            for product in products:
+                commit.delete("meta.products", "path = ?", [product["path"]])
+            if products:
+                commit.insert("meta.products", products)
         return commit.snapshot
 
     def pin(self, name: str, snapshot: int | None = None) -> int:

@@ -1,0 +1,50 @@
+"""What a derived table was made from, and whether that has changed since."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from lake import models
+from lake.store import Store
+
+
+def base_tables(names: Iterable[str]) -> list[str]:
+    """Stored tables that tables and views rest on, sorted."""
+    found = set()
+    for name in names:
+        view = models.views().get(name)
+        found |= set(base_tables(view.depends)) if view else {name}
+    return sorted(found)
+
+
+def fingerprint(store: Store, release: str, reads: Iterable[str], code_version: str) -> str:
+    """Digest of all that a release's rows of a derived table depend on.
+
+    Parameters
+    ----------
+    store : Store
+    release : str
+    reads : iterable of str
+        Tables and views that the computation reads. A view counts by its text and by the tables
+        it rests on.
+    code_version : str
+        Raised whenever the computation gives other rows for the same input.
+    """
+    reads = sorted(reads)
+    stored = store.fingerprints(release)
+    state = {
+        "code": code_version,
+        "views": _texts(reads),
+        "tables": {name: stored.get(name) for name in base_tables(reads)},
+    }
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def _texts(names: Iterable[str]) -> dict[str, str]:
+    """Texts of the views among some names and of those they rest on."""
+    texts: dict[str, str] = {}
+    for name in names:
+        if view := models.views().get(name):
+            texts[name] = view.sql
+            texts |= _texts(view.depends)
+    return texts

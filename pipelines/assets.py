@@ -1,0 +1,304 @@
+"""How every mission's tables and views become assets: ingested, derived, or looked at.
+
+A mission's module in `defs/` calls `ingested` once, writes one function per computation under
+`derived`, and calls `viewed`. Checks are declared beside their asset, as SQL that returns the bad
+rows of a release (its only parameter), and run in the same step.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+import lake
+from lake import contracts, freshness, inputs, models
+from lake.ingest import ingest
+from lake.store import Store
+from pipelines import metadata
+from pipelines.partitions import RELEASES
+from pipelines.resources import HomeResource
+
+Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of one asset: SQL that returns the bad rows of the release ``?``."""
+
+    name: str
+    table: str
+    description: str
+    sql: str
+
+    def spec(self) -> dg.AssetCheckSpec:
+        """Declaration for Dagster."""
+        return dg.AssetCheckSpec(
+            self.name, asset=metadata.key(self.table), description=self.description
+        )
+
+    def run(self, store: Store, release: str) -> dg.AssetCheckResult:
+        """Run on a release; the first bad rows are in the metadata."""
+        parameters = [release] * self.sql.count("?")
+        bad = store.arrow(f"SELECT * FROM ({self.sql}) LIMIT 5", parameters)
+        found: dict[str, Any] = {"bad rows": bad.num_rows}
+        if bad.num_rows:
+            found["first"] = metadata.table(
+                bad.column_names, [list(row.values()) for row in bad.to_pylist()]
+            )
+        return dg.AssetCheckResult(
+            passed=bad.num_rows == 0,
+            asset_key=metadata.key(self.table),
+            check_name=self.name,
+            metadata=found,
+        )
+
+
+def key_check(name: str) -> Check:
+    """The key of a table or view is unique, its required columns are not null."""
+    made = models.views().get(name) or contracts.table(name)
+    columns = ", ".join(map(contracts.quote, made.key))
+    required = [c.name for c in made.columns if not getattr(c, "nullable", True)]
+    nulls = " OR ".join(f"{contracts.quote(c)} IS NULL" for c in required) or "FALSE"
+    return Check(
+        "contract",
+        name,
+        f"({', '.join(made.key)}) is unique and required columns have values",
+        f"SELECT {columns}, count(*) AS repeats FROM {name} WHERE release = ?"
+        f" GROUP BY ALL HAVING count(*) > 1"
+        f" UNION ALL BY NAME SELECT {columns}, 0 AS repeats FROM {name}"
+        f" WHERE release = ? AND ({nulls})",
+    )
+
+
+def conservation_check(name: str, role: str) -> Check:
+    """Every row of every input file was committed or rejected, and is there."""
+    return Check(
+        "conservation",
+        name,
+        "rows read = rows committed + rows rejected, and every file's rows are in the table",
+        f"SELECT f.name, f.rows_read, f.rows_committed, f.rows_rejected, count(t.release) AS stored"
+        f" FROM meta.files AS f LEFT JOIN {name} AS t"
+        f" ON t.release = f.release AND t.file_sha256 = f.sha256"
+        f" WHERE f.mission = '{name.split('.')[0]}' AND f.role = '{role}' AND f.release = ?"
+        f" AND f.status = 'committed' GROUP BY ALL"
+        f" HAVING f.rows_read <> f.rows_committed + f.rows_rejected"
+        f" OR f.rows_committed <> count(t.release)",
+    )
+
+
+def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
+    """Assets of the tables that a mission's input files go to, made in one commit."""
+    roles = inputs.roles(mission).values()
+    all_checks = [
+        *(conservation_check(role.table, role.name) for role in roles),
+        *(key_check(role.table) for role in roles),
+        *checks,
+    ]
+
+    @dg.multi_asset(
+        name=f"{mission}_ingest",
+        specs=[_spec(role.table, deps=[], kinds={"parquet"}) for role in roles],
+        check_specs=[check.spec() for check in all_checks],
+        partitions_def=RELEASES[mission],
+    )
+    def ingest_release(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
+        opened = home.open()
+        outcome = ingest(opened, mission, context.partition_key)
+        for record in outcome.rejected:
+            context.log.warning("rejected %s: %s", record.file.path, record.reason)
+        for record in outcome.partly_rejected:
+            context.log.warning("%s: %s", record.file.path, record.reason)
+        if not outcome.committed and not outcome.unchanged:
+            reasons = "; ".join(f"{r.file.path.name}: {r.reason}" for r in outcome.rejected)
+            raise dg.Failure(f"nothing could be ingested: {reasons}", allow_retries=False)
+        context.log.info("%s", outcome.describe())
+        facts = {
+            "files committed": len(outcome.committed),
+            "files unchanged": outcome.unchanged,
+            "files rejected": len(outcome.rejected),
+        }
+        for role in roles:
+            yield _materialised(opened, role.table, context.partition_key, facts)
+        for check in all_checks:
+            yield check.run(opened.store, context.partition_key)
+
+    return ingest_release
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a computation gives.
+
+    Attributes
+    ----------
+    tables : mapping
+        Rows by table.
+    metadata : mapping
+        What the UI shows beside each table.
+    products : sequence
+        Files it made, as (path below the home, kind).
+    """
+
+    tables: Mapping[str, pa.Table]
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    products: Sequence[tuple[Path, str]] = ()
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A computation that the lake's state depends on; `lacus run` asks whether it is stale."""
+
+    name: str
+    tables: tuple[str, ...]
+    reads: tuple[str, ...]
+    version: str
+    assets: dg.AssetsDefinition
+
+    def fingerprint(self, store: Store, release: str) -> str:
+        """Digest of what the tables would be made from now."""
+        return freshness.fingerprint(store, release, self.reads, self.version)
+
+
+#: Derivations by mission, in the order of their modules.
+DERIVATIONS: dict[str, list[Derivation]] = {}
+
+Compute = Callable[[dg.AssetExecutionContext, lake.Home, str], Computed]
+
+
+def derived(
+    *, tables: Sequence[str], reads: Sequence[str], version: str, checks: Sequence[Check] = ()
+) -> Callable[[Compute], dg.AssetsDefinition]:
+    """Make assets of a function ``(context, home, release) -> Computed``.
+
+    The tables are replaced in one commit. If nothing that they were made from has changed, the
+    function is not called.
+
+    Parameters
+    ----------
+    tables : sequence of str
+        Tables that the function gives, all of them.
+    reads : sequence of str
+        Tables and views that it reads.
+    version : str
+        Raised when it gives other rows for the same input.
+    checks : sequence of Check
+    """
+    mission = tables[0].split(".")[0]
+    all_checks = [*(key_check(table) for table in tables), *checks]
+
+    def wrap(compute: Compute) -> dg.AssetsDefinition:
+        name = compute.__name__
+        text = (compute.__doc__ or "").strip()
+
+        @dg.multi_asset(
+            name=f"{mission}_{name}",
+            specs=[
+                _spec(t, deps=reads, kinds={"python"}, version=version, note=text) for t in tables
+            ],
+            check_specs=[check.spec() for check in all_checks],
+            partitions_def=RELEASES[mission],
+        )
+        def compute_release(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
+            opened, release = home.open(), context.partition_key
+            print_ = freshness.fingerprint(opened.store, release, reads, version)
+            stored = opened.store.fingerprints(release)
+            shown: Mapping[str, Mapping[str, Any]] = {}
+            if all(stored.get(table) == print_ for table in tables):
+                context.log.info("unchanged: made from the same input by the same code")
+            else:
+                computed = compute(context, opened, release)
+                shown = computed.metadata
+                opened.store.replace(
+                    release,
+                    {table: computed.tables[table] for table in tables},
+                    fingerprint=print_,
+                    code_version=version,
+                    message=f"{mission} {release}: {name.replace('_', ' ')}",
+                    products=[
+                        opened.product(path, mission, release, kind)
+                        for path, kind in computed.products
+                    ],
+                )
+            for table in tables:
+                yield _materialised(opened, table, release, shown.get(table, {}))
+            for check in all_checks:
+                yield check.run(opened.store, release)
+
+        DERIVATIONS.setdefault(mission, []).append(
+            Derivation(name, tuple(tables), tuple(reads), version, compute_release)
+        )
+        return compute_release
+
+    return wrap
+
+
+def viewed(
+    mission: str,
+    *,
+    checks: Sequence[Check] = (),
+    show: Mapping[str, Callable[[lake.Home, str], Mapping[str, Any]]] | None = None,
+) -> list[dg.AssetsDefinition]:
+    """Assets of a mission's views: their counts, checks and pictures, release by release."""
+    return [
+        _view_asset(view, [c for c in checks if c.table == view.name], (show or {}).get(view.name))
+        for view in models.for_namespace(mission)
+    ]
+
+
+def _view_asset(
+    view: models.View,
+    checks: Sequence[Check],
+    show: Callable[[lake.Home, str], Mapping[str, Any]] | None,
+) -> dg.AssetsDefinition:
+    all_checks = [key_check(view.name), *checks]
+
+    @dg.multi_asset(
+        name=view.name.replace(".", "_"),
+        specs=[_spec(view.name, deps=view.depends, kinds={"sql"})],
+        check_specs=[check.spec() for check in all_checks],
+        partitions_def=RELEASES[view.namespace],
+    )
+    def look(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
+        opened, release = home.open(), context.partition_key
+        yield _materialised(opened, view.name, release, show(opened, release) if show else {})
+        for check in all_checks:
+            yield check.run(opened.store, release)
+
+    return look
+
+
+def _spec(
+    name: str, *, deps: Iterable[str], kinds: set[str], version: str | None = None, note: str = ""
+) -> dg.AssetSpec:
+    made = models.views().get(name) or contracts.table(name)
+    shown: dict[str, Any] = {"dagster/column_schema": metadata.column_schema(name)}
+    if (columns := metadata.lineage(name)) is not None:
+        shown["dagster/column_lineage"] = columns
+    return dg.AssetSpec(
+        metadata.key(name),
+        deps=[metadata.key(dep) for dep in deps],
+        description=f"{made.description}\n\n{note}".strip(),
+        group_name=name.split(".")[0],
+        kinds={"duckdb", *kinds},
+        owners=["team:lacus"],
+        code_version=version,
+        metadata=shown,
+    )
+
+
+def _materialised(
+    home: lake.Home, name: str, release: str, shown: Mapping[str, Any]
+) -> dg.MaterializeResult:
+    count = home.sql(f"SELECT count(*) FROM {name} WHERE release = ?", [release]).fetchone()
+    facts = {key: value for key, value in shown.items() if value is not None}
+    return dg.MaterializeResult(
+        metadata.key(name),
+        metadata={
+            "dagster/row_count": count[0] if count else 0,
+            "snapshot": home.store.snapshot(),
+            **facts,
+        },
+    )

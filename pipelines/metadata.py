@@ -1,0 +1,98 @@
+"""What the UI shows beside an asset: columns with units and UCDs, counts, small pictures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
+
+import dagster as dg
+
+from lake import contracts, models
+
+#: Markdown longer than this hides behind a dialog in the UI.
+_AT_ONCE = 1000
+
+
+def column_schema(name: str) -> dg.TableSchema:
+    """Columns of a table or view; a view's columns say what they are computed from."""
+    view = models.views().get(name)
+    if view is None:
+        return dg.TableSchema(
+            columns=[
+                _column(c.name, c.duckdb, c.description, c.unit, c.ucd, c.nullable)
+                for c in contracts.table(name).columns
+            ]
+        )
+    types = models.view_types()[name]
+    return dg.TableSchema(
+        columns=[
+            _column(c.name, types[c.name], _with_sources(c), c.unit, c.ucd) for c in view.columns
+        ]
+    )
+
+
+def _with_sources(column: models.ViewColumn) -> str:
+    """Say the lineage in words: the open-source UI draws none for columns."""
+    shown = [f"{table}.{name}" for table, name in column.sources[:4]]
+    more = ["..."] if len(column.sources) > 4 else []
+    return f"{column.description} (from {', '.join(shown + more)})" if shown else column.description
+
+
+def _column(
+    name: str, kind: str, text: str, unit: str | None, ucd: str | None, nullable: bool = True
+) -> dg.TableColumn:
+    tags = {key: value for key, value in {"unit": unit, "ucd": ucd}.items() if value}
+    return dg.TableColumn(
+        name, kind, text, dg.TableColumnConstraints(nullable=nullable), tags=tags
+    )
+
+
+def lineage(name: str) -> dg.TableColumnLineage | None:
+    """Column lineage of a view; None for a table."""
+    view = models.views().get(name)
+    if view is None:
+        return None
+    return dg.TableColumnLineage(
+        {
+            column.name: [dg.TableColumnDep(key(table), source) for table, source in column.sources]
+            for column in view.columns
+        }
+    )
+
+
+def key(name: str) -> dg.AssetKey:
+    """Asset key of a table or view: ``csc.detections`` is ``csc/detections``."""
+    return dg.AssetKey(name.split("."))
+
+
+def bars(counts: Mapping[str, float]) -> dg.MarkdownMetadataValue | None:
+    """A bar chart small enough to show at once; None if there is nothing to show."""
+    top = max(counts.values(), default=0)
+    if not top:
+        return None
+    height = 12 * len(counts)
+    rows = "".join(
+        f"<text y='{12 * i + 9}'>{label}</text>"
+        f"<rect x='60' y='{12 * i}' width='{round(110 * value / top)}' height='9' fill='#36c'/>"
+        for i, (label, value) in enumerate(counts.items())
+    )
+    svg = (
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='180' height='{height}' font-size='9'>"
+        f"{rows}</svg>"
+    )
+    return dg.MarkdownMetadataValue(f"![bars](data:image/svg+xml,{quote(svg, safe=_SAFE)})")
+
+
+#: Characters that a data URI inside Markdown bears unquoted.
+_SAFE = "=:/'*., "
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MarkdownMetadataValue:
+    """A Markdown table; None becomes an empty cell."""
+    lines = [header, ["---"] * len(header), *rows]
+    text = "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+    return dg.MarkdownMetadataValue(text)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
