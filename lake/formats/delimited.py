@@ -6,7 +6,8 @@ file, because the first rows of a catalogue are not like the rest of it.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.csv as pacsv
 
 from lake.errors import InputError
 from lake.formats.delimited_header import ALIGNED, Dialect, read_dialect, split_aligned
-from lake.formats.delimited_types import NULLS, ColumnType, clean, convert, misfit
+from lake.formats.delimited_types import NULLS, ColumnType, clean, convert, misfit, without_nan
 from lake.formats.reader import TableReader
 from lake.formats.source import GZIP_FAULTS, Source, head, label, open_stream
 
@@ -24,6 +25,10 @@ _BLOCK_BYTES = 1 << 22
 # Up to here the cells are kept between the pass that finds the types and the one that gives
 # the values; beyond, the file is split into cells twice.
 _HELD_BYTES = 1 << 26
+
+
+class _NotAFloat(Exception):
+    """A column that is float in the first block is something else further down."""
 
 
 class _Lines(io.RawIOBase):
@@ -76,8 +81,13 @@ class _Delimited:
                 self.path,
                 f"no column {min(missing)!r}; there are {', '.join(self.dialect.names)}",
             )
-        self._held: list[pa.RecordBatch] | None = []
-        self.schema = self._infer()
+        self._held: list[pa.RecordBatch] | None = None
+        self._native = self._floats_of_first_block()
+        try:
+            self.schema = self._infer()
+        except _NotAFloat:
+            self._native = frozenset()
+            self.schema = self._infer()
 
     def _open(self) -> _Lines:
         stream = open_stream(self.source)
@@ -88,10 +98,11 @@ class _Delimited:
     def _separator(self) -> str:
         return "\t" if self.dialect.delimiter == ALIGNED else self.dialect.delimiter
 
-    def _raw_batches(self) -> Iterator[pa.RecordBatch]:
-        """Cells as text, as they stand in the file."""
+    def _raw_batches(self) -> Generator[pa.RecordBatch, None, None]:
+        """Cells as they stand in the file: text, save for the native columns."""
         columns = len(self.dialect.names)
         names = [str(number) for number in range(columns)]
+        types = [pa.float64() if n in self._native else pa.string() for n in range(columns)]
 
         def on_ragged(row: pacsv.InvalidRow) -> str:
             return "error" if row.text.strip() else "skip"
@@ -107,7 +118,9 @@ class _Delimited:
                         invalid_row_handler=on_ragged,
                     ),
                     convert_options=pacsv.ConvertOptions(
-                        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                        column_types=dict(zip(names, types, strict=True)),
+                        null_values=self.nulls.to_pylist(),
+                        strings_can_be_null=False,
                     ),
                 )
             except GZIP_FAULTS as error:
@@ -115,6 +128,8 @@ class _Delimited:
             except pa.ArrowInvalid as error:
                 if "Empty CSV file" in str(error):
                     return
+                if "CSV conversion error to double" in str(error):
+                    raise _NotAFloat from error
                 raise self._explained(error, columns) from error
             # pyarrow takes a quote that is never closed for the text of one long cell.
             if lines.quotes % 2:
@@ -160,41 +175,71 @@ class _Delimited:
                     yield self.dialect.lines + line, cells
                 line = reader.line_num + 1
 
+    def _column_types(self) -> list[ColumnType]:
+        declared = self.dialect.declared
+        return [ColumnType(declared.get(name, "")) for name in self.dialect.names]
+
+    def _floats_of_first_block(self) -> frozenset[int]:
+        """Columns to try as floats: pyarrow splits and converts these in one go.
+
+        Integers and text are not among them, because what they are shows in their spelling.
+        """
+        self._native = frozenset()
+        with closing(self._raw_batches()) as batches:
+            raw = next(batches, None)
+            if raw is None or next(batches, None) is None:
+                return frozenset()
+        native = set()
+        for number, kind in enumerate(self._column_types()):
+            kind.see(clean(raw.column(number), self.nulls), raw.column(number))
+            if self.forced.get(self.dialect.names[number], kind.type) == pa.float64():
+                native.add(number)
+        return frozenset(native)
+
     def _infer(self) -> pa.Schema:
-        names, about = self.dialect.names, self.dialect.metadata
-        kinds = [ColumnType(self.dialect.declared.get(name, "")) for name in names]
+        """Types over the whole file; keeps the cells if they are not too many."""
+        names = self.dialect.names
+        kinds = self._column_types()
+        held: list[pa.RecordBatch] | None = []
         held_bytes = 0
         for raw in self._raw_batches():
             batch = self._cleaned(raw)
-            for name, kind, column, cells in zip(
-                names, kinds, batch.columns, raw.columns, strict=True
-            ):
-                if name not in self.forced:
-                    kind.see(column, cells)
+            for number, kind in enumerate(kinds):
+                if names[number] not in self.forced and number not in self._native:
+                    kind.see(batch.column(number), raw.column(number))
             held_bytes += batch.nbytes
-            if self._held is not None:
-                self._held.append(batch)
+            if held is not None:
+                held.append(batch)
             if held_bytes > _HELD_BYTES:
-                self._held = None
+                held = None
+        self._held = held
+        types = [pa.float64() if n in self._native else kind.type for n, kind in enumerate(kinds)]
         return pa.schema(
             [
-                pa.field(name, self.forced.get(name, kind.type), metadata=about.get(name))
-                for name, kind in zip(names, kinds, strict=True)
+                pa.field(
+                    name, self.forced.get(name, kind), metadata=self.dialect.metadata.get(name)
+                )
+                for name, kind in zip(names, types, strict=True)
             ]
         )
 
     def _cleaned(self, raw: pa.RecordBatch) -> pa.RecordBatch:
-        columns = [clean(column, self.nulls) for column in raw.columns]
+        columns = [
+            without_nan(column) if number in self._native else clean(column, self.nulls)
+            for number, column in enumerate(raw.columns)
+        ]
         return pa.RecordBatch.from_arrays(columns, names=raw.schema.names)
 
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Typed rows."""
         before = 0
-        texts = self._held
-        for batch in texts if texts is not None else map(self._cleaned, self._raw_batches()):
+        held = self._held
+        for batch in held if held is not None else map(self._cleaned, self._raw_batches()):
             typed = [
-                self._convert(column, field, before)
-                for column, field in zip(batch.columns, self.schema, strict=True)
+                column if number in self._native else self._convert(column, field, before)
+                for number, (column, field) in enumerate(
+                    zip(batch.columns, self.schema, strict=True)
+                )
             ]
             before += batch.num_rows
             whole = pa.RecordBatch.from_arrays(typed, schema=self.schema)

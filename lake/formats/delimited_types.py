@@ -22,6 +22,8 @@ def clean(cells: pa.Array, nulls: pa.Array) -> pa.Array:
 
 def _cast(cells: pa.Array, kind: pa.DataType) -> pa.Array | None:
     try:
+        # A cast that fails words an error for every cell: let a few cells fail first.
+        cells.slice(0, 32).cast(kind)
         return cells.cast(kind)
     except pa.ArrowInvalid:
         return None
@@ -120,6 +122,14 @@ def _unsigned_text(cells: pa.Array) -> pa.Array:
     return cells
 
 
+def without_nan(values: pa.Array) -> pa.Array:
+    """Values with NaN, where they are floats, as null."""
+    if not pa.types.is_floating(values.type):
+        return values
+    nan = pc.is_nan(values)
+    return pc.if_else(nan, None, values) if pc.any(nan).as_py() else values
+
+
 def convert(cells: pa.Array, kind: pa.DataType) -> pa.Array:
     """Cleaned cells as values of a type.
 
@@ -136,11 +146,8 @@ def convert(cells: pa.Array, kind: pa.DataType) -> pa.Array:
         return pc.if_else(pc.is_null(cells), None, true)
     if pa.types.is_integer(kind):
         return _unsigned_text(cells).cast(kind)
-    values = cells.cast(kind)
-    if pa.types.is_floating(kind):
-        # `-nan` and `NAN` are read as numbers by Arrow, and mean none.
-        values = pc.if_else(pc.is_nan(values), None, values)
-    return values
+    # `-nan` and `NAN` are read as numbers by Arrow, and mean none.
+    return without_nan(cells.cast(kind))
 
 
 def misfit(cells: pa.Array, kind: pa.DataType) -> int | None:

@@ -115,10 +115,12 @@ class HDU:
             elements = self._integer("GCOUNT", 1) * (self._integer("PCOUNT", 0) + elements)
         size = abs(bitpix) // 8 * elements
         present = len(self._data) - self._data_start
+        if present < 0:
+            raise Malformed("the file is cut off inside the last block of the header")
         # Only the padding of the last block may be missing: no data are lost with it.
         if size > present:
             raise Malformed(
-                f"the data are cut off: {size} bytes expected, {max(present, 0)} bytes there"
+                f"the data are cut off: {size} bytes expected, {present} bytes there"
             )
         return size
 

@@ -162,6 +162,12 @@ class Layout:
 
 
 @lru_cache(maxsize=256)
+def holds_image(raw: bytes) -> bool:
+    """Whether a binary table with these cards is a tile-compressed image."""
+    return Header(raw).get("ZIMAGE") is True
+
+
+@lru_cache(maxsize=256)
 def read_layout(raw: bytes, row_bytes: int, text: bool) -> Layout:
     """Layout of a table from the raw cards of its header, from TFIELDS on.
 
@@ -184,6 +190,8 @@ def read_layout(raw: bytes, row_bytes: int, text: bool) -> Layout:
         A column without TFORM, with one that FITS does not have, or past the row's end.
     """
     header = Header(raw)
+    if header.get("ZTABLE") is True:
+        raise Malformed("is a tile-compressed table; decompress it (funpack) first")
     total = header.integer("TFIELDS")
     cards = {card.keyword: card for card in header.cards if card.keyword.startswith("T")}
     numbers = range(1, total + 1)

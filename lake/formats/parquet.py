@@ -6,11 +6,11 @@ Source of the convention: IVOA Note VOParquet 1.0 (Taylor et al. 2025).
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.errors import InputError, LacusError
 from lake.formats.columns import plain_batch, plain_schema
+from lake.formats.delimited_types import without_nan
 from lake.formats.reader import TableReader
 from lake.formats.source import Source, head, label, load, unique_names
 from lake.formats.votable import scan_votable
@@ -82,15 +82,8 @@ def _batches(
                 path, str(error), f"in the {batch_rows} rows from {rows + 1}"
             ) from error
         rows += plain.num_rows
-        arrays = [_without_nan(array) for array in plain.columns]
+        arrays = [without_nan(array) for array in plain.columns]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _without_nan(array: pa.Array) -> pa.Array:
-    if not pa.types.is_floating(array.type):
-        return array
-    nan = pc.is_nan(array)
-    return pc.if_else(nan, None, array) if pc.any(nan).as_py() else array
 
 
 def read_parquet(source: Source) -> pa.Table:

@@ -106,17 +106,15 @@ def unique_names(names: Iterable[str]) -> list[str]:
     Names are compared without case because FITS and SQL do.
     """
     names = list(names)
+    given = {name.casefold() for name in names}
     taken: set[str] = set()
-    wanted = {name.casefold() for name in names}
     unique = []
     for name in names:
         candidate, number = name, 1
-        while candidate.casefold() in taken:
+        # `flux, flux, flux_2` keeps the third name for the column that has it.
+        while candidate.casefold() in (taken if number == 1 else taken | given):
             number += 1
             candidate = f"{name}_{number}"
-            # `flux, flux, flux_2` keeps the third name for the column that has it.
-            if candidate.casefold() in wanted:
-                continue
         taken.add(candidate.casefold())
         unique.append(candidate)
     return unique

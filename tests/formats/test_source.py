@@ -1,0 +1,53 @@
+import gzip
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lake.errors import InputError
+from lake.formats.source import head, label, load, open_stream, unique_names
+
+
+def test_gzip_is_seen_by_its_bytes(tmp_path):
+    for content in (b"some bytes", gzip.compress(b"some bytes")):
+        path = tmp_path / "file.txt"
+        path.write_bytes(content)
+        for source in (path, str(path), content):
+            assert load(source) == b"some bytes"
+            assert head(source, 4) == b"some"
+            with open_stream(source) as stream:
+                assert stream.read() == b"some bytes"
+        assert load(path, mapped=True)[:4] == b"some"
+
+
+def test_what_cannot_be_read_names_the_file(tmp_path):
+    absent = tmp_path / "absent"
+    for read in (load, open_stream, lambda source: head(source, 4)):
+        with pytest.raises(InputError, match="absent: cannot be read: No such file"):
+            read(absent)
+    (tmp_path / "empty").touch()
+    for mapped in (False, True):
+        with pytest.raises(InputError, match="the file is empty"):
+            load(tmp_path / "empty", mapped=mapped)
+    broken = gzip.compress(b"some bytes" * 100)[:-10]
+    with pytest.raises(InputError, match="<bytes>: broken gzip"):
+        load(broken)
+    with pytest.raises(InputError, match="<bytes>: broken gzip"):
+        head(broken, 10_000)
+    assert label(b"") == "<bytes>"
+
+
+def test_unique_names():
+    assert unique_names(["a", "b", "A", "a"]) == ["a", "b", "A_2", "a_3"]
+    assert unique_names(["a", "a", "a_2"]) == ["a", "a_3", "a_2"]
+
+
+@given(st.lists(st.text("aAbB_2", min_size=1, max_size=4)))
+def test_unique_names_are_unique_and_single_ones_stay(names):
+    unique = unique_names(names)
+    folded = [name.casefold() for name in unique]
+    assert len(set(folded)) == len(names)
+    for name, given_name in zip(unique, names, strict=True):
+        assert name.startswith(given_name)
+        if [n.casefold() for n in names].count(given_name.casefold()) == 1:
+            assert name == given_name
