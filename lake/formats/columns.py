@@ -355,7 +355,9 @@ def display(field: pa.Field) -> Display | None:
     text = (metadata(field, b"format") or "").strip(" ()").upper()
     if precision := re.fullmatch(r"([FE])(\d+)", text):
         letter, digits = precision[1], int(precision[2])
-        return Display(letter, None, digits if letter == "F" else max(digits - 1, 0))
+        width = metadata(field, b"width")
+        decimals = digits if letter == "F" else max(digits - 1, 0)
+        return Display(letter, int(width) if width else None, decimals)
     if fortran := re.fullmatch(r"([AI])(\d+)|([FEDG])(\d+)\.(\d+)(?:E\d+)?", text):
         if fortran[1]:
             return Display(fortran[1], int(fortran[2]), None)

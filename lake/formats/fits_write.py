@@ -60,8 +60,8 @@ def write_fits(
     TCOMM. A null is TNULL in integers (a value that the column does not hold; where it holds
     all of its type, the type is widened), NaN in floats, a zero byte in booleans, a cell of
     zero bytes in text. Lists of numbers are vectors of fixed length where all rows have the
-    same, else variable-length arrays, in which null and empty are one. Dates and times are ISO
-    text, nested types and lists of strings JSON text.
+    same (above one), else variable-length arrays, in which null and empty are one. Dates and
+    times are ISO text, nested types and lists of strings JSON text.
 
     Parameters
     ----------
@@ -98,9 +98,13 @@ def write_fits(
     rows, heap = _assemble(columns, table.num_rows)
     header = _header(schema, columns, table.num_rows, heap)
     _place_cards(header, cards, history)
-    opened: Any = gzip.GzipFile(path, "wb", mtime=0) if compress else open(path, "wb")  # noqa: SIM115
-    with opened as out:
-        _write_hdus(out, header, rows, heap)
+    with open(path, "wb") as file:
+        if compress:
+            # Neither the name nor the time of writing: the same table gives the same bytes.
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as out:
+                _write_hdus(cast(IO[bytes], out), header, rows, heap)
+        else:
+            _write_hdus(file, header, rows, heap)
     return table.num_rows
 
 
@@ -143,7 +147,8 @@ def _list_column(field: pa.Field, array: pa.Array) -> _Column:
     cells, null = _numbers(elements, field.name)
     letter = _FORMS[_code(cells)]
     size = int(lengths[0]) if len(lengths) else 0
-    if size and array.null_count == 0 and (lengths == size).all():
+    # A vector of one would read back as a number.
+    if size > 1 and array.null_count == 0 and (lengths == size).all():
         return _Column(f"{size}{letter}", cells.reshape(-1, size), null)
     # P has 32-bit descriptors, Q 64-bit ones; offsets are made absolute when the heap is known.
     wide = cells.nbytes > np.iinfo(np.int32).max // 2
