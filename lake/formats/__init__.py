@@ -33,11 +33,17 @@ __all__ = [
     "scan_votable",
 ]
 
+
+def _scan_votable(source: Source, **options: Any) -> TableReader:
+    reader = scan_votable(source, **options)  # type: ignore[arg-type]
+    return TableReader(reader.schema, iter(reader))
+
+
 _SCANNERS: dict[str, Callable[..., TableReader]] = {
     "delimited": scan_delimited,
     "fits": scan_fits,
     "parquet": scan_parquet,
-    "votable": scan_votable,
+    "votable": _scan_votable,
 }
 _EXPECTED = "FITS, VOTable, Parquet or delimited text"
 _NOT_TABLES = {
