@@ -237,3 +237,34 @@ def test_what_would_come_back_as_another_value_is_refused():
         written(pa.table({"u": pa.array([2**64 - 1], pa.uint64())}))
     with pytest.raises(LacusError, match="two columns are called 'a'"):
         written(pa.table([[1], [2]], names=["a", "a"]))
+
+
+def test_tabledata_spells_special_numbers_as_the_standard_does():
+    table = pa.table({"x": [math.nan, math.inf, -math.inf, 0.1, None]})
+    document = written(table, serialization="tabledata")
+    cells = document[document.index(b"<TR>") : document.index(b"</TABLEDATA>")].split()
+    inside = [cell.removeprefix(b"<TR><TD>").removesuffix(b"</TD></TR>") for cell in cells]
+    assert inside == [b"NaN", b"Inf", b"-Inf", b"0.1", b""]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("serialization", SERIALIZATIONS)
+def test_an_archive_table_comes_back(real_data, serialization):
+    table = read_votable(real_data / "csc" / "cscview_master_sources.vot")
+    document = written(table, serialization=serialization)
+    assert parsed_rows(document) == table.num_rows
+    back = read_votable(document)
+    assert back.equals(table)
+    for field in table.schema:
+        for key in (b"unit", b"ucd", b"description", b"format"):
+            known = (field.metadata or {}).get(key)
+            assert (back.schema.field(field.name).metadata or {}).get(key) == known
+
+
+def parsed_rows(document: bytes) -> int:
+    from astropy.io import votable
+
+    # The archive's units are not all VOUnits, and are kept as they are.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return len(votable.parse(io.BytesIO(document)).get_first_table().array)
