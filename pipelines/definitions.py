@@ -1,0 +1,20 @@
+"""The Dagster code location: every mission's assets, on the home that ``$LACUS_HOME`` names."""
+
+import functools
+
+import dagster as dg
+
+import lake
+from pipelines import defs, jobs
+from pipelines.resources import HomeResource
+
+
+@dg.definitions
+@functools.cache
+def definitions() -> dg.Definitions:
+    """All assets, checks, jobs and the home they work on."""
+    return dg.Definitions(
+        assets=dg.load_assets_from_package_module(defs),
+        jobs=jobs.JOBS,
+        resources={"home": HomeResource(root=str(lake.open().root))},
+    )
