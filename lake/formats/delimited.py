@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from lake.errors import InputError
+from lake.errors import InputError, UsageError
 from lake.formats.delimited_header import ALIGNED, Dialect, read_dialect, split_aligned
 from lake.formats.delimited_types import NULLS, ColumnType, clean, convert, misfit, without_nan
 from lake.formats.reader import TableReader
@@ -287,6 +287,8 @@ def scan_delimited(
         Rows in a batch, at most.
     """
     if head(source, 9).lstrip(b"\xef\xbb\xbf").startswith(b"# %ECSV"):
+        if delimiter or column_types:
+            raise UsageError(f"{label(source)}: ECSV declares its delimiter and types itself")
         from lake.formats.ecsv import read_ecsv
 
         table = read_ecsv(source)

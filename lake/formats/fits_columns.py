@@ -212,9 +212,9 @@ def _text(column: Column, binary: pa.Array) -> pa.Array:
         raise Malformed(
             f"text {binary[row].as_py()!r} is neither ASCII nor UTF-8", column=column.name, row=row
         ) from None
+    texts = pc.ascii_rtrim(texts, " \0")
     if pc.any(pc.match_substring(texts, "\0")).as_py():
-        texts = pc.replace_substring_regex(texts, r"(?s)\x00.*", "")
-    texts = pc.ascii_rtrim(texts, " ")
+        texts = pc.ascii_rtrim(pc.replace_substring_regex(texts, r"(?s)\x00.*", ""), " ")
     null = pc.equal(texts, "")
     if column.null is not None:
         null = pc.or_(null, pc.equal(pc.ascii_trim(texts, " "), str(column.null)))

@@ -37,14 +37,18 @@ def scan_parquet(source: Source, *, batch_rows: int = 50_000) -> TableReader:
         stored = file.schema_arrow
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(path, f"is cut off or not Parquet: {error}") from error
+    # What pandas notes of its index says nothing of this table.
+    about = {k: v for k, v in (stored.metadata or {}).items() if k not in (b"pandas", _CONTENT)}
     renamed = pa.schema(
         [
             field.with_name(name)
             for field, name in zip(stored, unique_names(stored.names), strict=True)
-        ]
+        ],
+        metadata=about or None,
     )
+    described = _described(path, renamed, file.metadata.metadata or {})
     try:
-        plain = plain_schema(_described(path, renamed, file.metadata.metadata or {}))
+        plain = plain_schema(described).with_metadata(described.metadata)
     except LacusError as error:
         raise InputError(path, str(error)) from error
     return TableReader(plain, _batches(path, file, plain, batch_rows))
@@ -63,7 +67,7 @@ def _described(path: str, schema: pa.Schema, metadata: dict[bytes, bytes]) -> pa
         field.with_metadata({**(field.metadata or {}), **about.get(field.name, {})} or None)
         for field in schema
     ]
-    return pa.schema(fields, metadata=described.metadata)
+    return pa.schema(fields, metadata={**(schema.metadata or {}), **(described.metadata or {})})
 
 
 def _batches(

@@ -11,7 +11,7 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lake.errors import InputError
+from lake.errors import InputError, UsageError
 from lake.formats.delimited import read_delimited, scan_delimited
 
 CSC = """\
@@ -229,6 +229,8 @@ def test_ecsv():
         assert table.schema.field("ra").metadata == {b"unit": b"deg", b"description": b"RA"}
         assert table.schema.field("n").metadata == {b"ucd": b"meta.number"}
         assert table.schema.field("n").type == pa.int16()
+    with pytest.raises(UsageError, match="ECSV declares"):
+        read("# %ECSV 1.0\n", column_types={"a": pa.int64()})
     with pytest.raises(InputError, match="is not valid ECSV"):
         read("# %ECSV 1.0\n# ---\n# datatype: [\na b\n")
 

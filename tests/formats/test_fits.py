@@ -398,6 +398,8 @@ def test_default_is_the_first_table_and_others_are_by_number_or_name():
     assert read_fits(data, hdu=-1).column_names == ["n"]
     file = read_fits_file(data)
     assert [hdu.index for hdu in file] == [0, 1, 2, 3]
+    assert "one" in file
+    assert "three" not in file
     assert [hdu.name for hdu in file] == ["PRIMARY", "PIC", "ONE", "TWO"]
     assert [hdu.kind for hdu in file] == ["image", "image", "bintable", "bintable"]
     with pytest.raises(InputError, match="no HDU 'three'; there are 0 'PRIMARY', 1 'PIC', 2 'ONE'"):
@@ -438,6 +440,22 @@ def test_columns_are_views_of_the_bytes():
     assert table.column("s").tolist() == [b"a", b"b", b"c"]
     assert "n" in table
     assert "m" not in table
+
+
+def test_single_values_are_those_of_the_table():
+    data = table_bytes(
+        FLUX,
+        Column("n", "J", null=2, array=[1, 2, 3]),
+        Column("u", "I", bzero=2**15, array=np.array([40_000, 2, 3], "u2")),
+        Column("s", "3A", array=["a", "", "c"]),
+        Column("ok", "L", array=[True, False, True]),
+        Column("v", "2E", array=np.arange(6).reshape(3, 2)),
+    )
+    hdu = read_fits_file(data)[1]
+    for row, cells in enumerate(hdu.table().to_pylist()):
+        assert {name: hdu.value(name, row) for name in hdu.columns} == cells
+    with pytest.raises(InputError, match="no column 'x'"):
+        hdu.value("x")
 
 
 def test_layout_is_read_once_for_files_of_one_kind():
