@@ -7,7 +7,7 @@ needs no line: it keeps the unit, UCD and description of its source.
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -173,45 +173,72 @@ def _header(name: str, lines: list[str]) -> tuple[str, tuple[str, ...], tuple[Vi
 
 def _resolve(view: View, known: dict[str, View]) -> View:
     """Check every reference, and find each column's sources and meaning."""
+    schema = {name: [c.name for c in _columns_of(name, known)] for name in view.depends}
+    try:
+        traced = trace(view.sql, schema)
+    except ValueError as error:
+        raise LacusError(f"sql of {view.name}: {error}") from None
+    stated = {column.name: column for column in view.columns}
+    unknown = set(stated) - set(traced)
+    if unknown:
+        raise LacusError(f"sql of {view.name}: header describes no column of it: {sorted(unknown)}")
+    columns = []
+    for name, (sources, unchanged) in traced.items():
+        column = stated.get(name)
+        if column is None:
+            meanings = {_meaning(source, known) for source in sources}
+            if len(meanings) != 1 or not unchanged:
+                raise LacusError(f"sql of {view.name}: the header must describe column {name}")
+            column = ViewColumn(name, *meanings.pop(), sources=())
+        columns.append(replace(column, sources=sources))
+    missing = set(view.key) - set(traced)
+    if missing:
+        raise LacusError(f"sql of {view.name}: key columns are not selected: {sorted(missing)}")
+    return replace(view, columns=tuple(columns))
+
+
+def trace(
+    query: str, schema: Mapping[str, Iterable[str]]
+) -> dict[str, tuple[tuple[tuple[str, str], ...], bool]]:
+    """Find where the columns of a query come from.
+
+    Parameters
+    ----------
+    query : str
+    schema : mapping
+        Columns of every table and view that the query may read, by name.
+
+    Returns
+    -------
+    dict
+        For each column, in order: the (table, column) it is computed from, sorted, and whether
+        it is passed through unchanged.
+
+    Raises
+    ------
+    ValueError
+        If the query does not parse or refers to a table or column that does not exist.
+    """
     import sqlglot
     from sqlglot.errors import SqlglotError
     from sqlglot.lineage import lineage
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
-    schema: dict[str, Any] = {}
-    for source in view.depends:
-        namespace, _, table = source.partition(".")
-        schema.setdefault(namespace, {})[table] = {
-            column.name: "VARCHAR" for column in _columns_of(source, known)
-        }
+    nested: dict[str, Any] = {}
+    for name, columns in schema.items():
+        namespace, _, table = name.partition(".")
+        nested.setdefault(namespace, {})[table] = dict.fromkeys(columns, "VARCHAR")
     try:
-        query: Any = qualify(
-            sqlglot.parse_one(view.sql, dialect="duckdb"), dialect="duckdb", schema=schema
-        )
-        scope = build_scope(query)
-        names = query.named_selects
-        nodes: Any = lineage(None, query, schema, scope=scope, dialect="duckdb")
+        parsed = sqlglot.parse_one(query, dialect="duckdb")
+        qualified: Any = qualify(parsed, dialect="duckdb", schema=nested)
+        scope = build_scope(qualified)
+        nodes: Any = lineage(None, qualified, nested, scope=scope, dialect="duckdb")
     except SqlglotError as error:
-        raise LacusError(f"sql of {view.name}: {error}") from None
-    stated = {column.name: column for column in view.columns}
-    unknown = set(stated) - set(names)
-    if unknown:
-        raise LacusError(f"sql of {view.name}: header describes no column of it: {sorted(unknown)}")
-    columns = []
-    for name in names:
-        sources = tuple(sorted(set(_leaves(nodes[name]))))
-        column = stated.get(name)
-        if column is None:
-            meanings = {_meaning(source, known) for source in sources}
-            if len(meanings) != 1 or not _unchanged(nodes[name]):
-                raise LacusError(f"sql of {view.name}: the header must describe column {name}")
-            column = ViewColumn(name, *meanings.pop(), sources=())
-        columns.append(replace(column, sources=sources))
-    missing = set(view.key) - set(names)
-    if missing:
-        raise LacusError(f"sql of {view.name}: key columns are not selected: {sorted(missing)}")
-    return replace(view, columns=tuple(columns))
+        raise ValueError(str(error)) from None
+    return {
+        name: (tuple(sorted(set(_leaves(node)))), _unchanged(node)) for name, node in nodes.items()
+    }
 
 
 def _columns_of(source: str, known: dict[str, View]) -> tuple[Any, ...]:
