@@ -61,7 +61,9 @@ class Store:
         """Whether anything was ever committed."""
         return self.catalog.exists()
 
-    def attach_sql(self, *, read_only: bool = True, at: int | None = None) -> str:
+    def attach_sql(
+        self, *, read_only: bool = True, at: int | None = None, name: str = "lake"
+    ) -> str:
         """Give the statement that attaches the lake in any DuckDB with the extension ducklake."""
         options = ["READ_ONLY"] if read_only else []
         if at is not None:
@@ -73,7 +75,7 @@ class Store:
         options += ["OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
         options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 60000"]
         target = contracts.literal(f"ducklake:sqlite:{self.catalog}")
-        return f"ATTACH {target} AS lake ({', '.join(options)})"
+        return f"ATTACH {target} AS {name} ({', '.join(options)})"
 
     def connect(
         self, *, read_only: bool = True, at: int | str | None = None

@@ -1,0 +1,86 @@
+"""Queries whose result keeps the meaning of its columns: what exports are made from."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from lake import contracts, models
+from lake.formats.reader import TableReader
+from lake.store import Store
+
+
+def annotated(
+    store: Store, query: str, *, at: int | str | None = None, batch_rows: int = 65_536
+) -> TableReader:
+    """Result of a query, batch by batch, with units, UCDs and descriptions in its schema.
+
+    A column that the query passes through unchanged keeps its meaning; one that it computes has
+    none.
+
+    Parameters
+    ----------
+    store : Store
+    query : str
+        SQL, or the name of a table or view.
+    at : int or str, optional
+        A snapshot or a pin.
+    batch_rows : int
+
+    Raises
+    ------
+    UsageError
+        If the query is not valid.
+    """
+    text = as_query(query)
+    reader = store.sql(text, at=at).to_arrow_reader(batch_rows)
+    known = meanings(store, at=at)
+    try:
+        traced = models.trace(text, {table: list(columns) for table, columns in known.items()})
+    except ValueError:  # valid for DuckDB, beyond sqlglot: the result is right, its units unknown
+        traced = {}
+    fields = []
+    for field in reader.schema:
+        sources, unchanged = traced.get(field.name, ((), False))
+        found = {known[table][column] for table, column in sources} if unchanged else set()
+        unit, ucd, text_ = found.pop() if len(found) == 1 else (None, None, None)
+        fields.append(field.with_metadata(contracts.field_metadata(unit, ucd, text_)))
+    schema = pa.schema(fields)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+    return TableReader(schema, batches())
+
+
+def as_query(text: str) -> str:
+    """Query for a table's name; any other text is a query already."""
+    words = text.split()
+    return f"FROM {words[0]}" if len(words) == 1 else text
+
+
+def reads(store: Store, query: str) -> set[str]:
+    """Tables and views that a query reads, as far as they can be told."""
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        parsed = sqlglot.parse_one(as_query(query), dialect="duckdb")
+    except sqlglot.ParseError:
+        return set()
+    return {f"{table.db}.{table.name}" for table in parsed.find_all(exp.Table) if table.db}
+
+
+def meanings(
+    store: Store, *, at: int | str | None = None
+) -> dict[str, dict[str, tuple[str | None, str | None, str]]]:
+    """Unit, UCD and description of every column, by table and column."""
+    rows = store.sql(
+        "SELECT table_name, column_name, unit, ucd, description FROM meta.columns"
+        " ORDER BY table_name, position",
+        at=at,
+    ).fetchall()
+    found: dict[str, dict[str, tuple[str | None, str | None, str]]] = {}
+    for table, column, unit, ucd, description in rows:
+        found.setdefault(table, {})[column] = (unit, ucd, description)
+    return found
