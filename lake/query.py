@@ -32,8 +32,9 @@ def annotated(
         If the query is not valid.
     """
     text = as_query(query)
-    reader = store.sql(text, at=at).to_arrow_reader(batch_rows)
     known = meanings(store, at=at)
+    # A connection streams one result at a time: this one is the result's own.
+    reader = store.sql(text, at=at, apart=True).to_arrow_reader(batch_rows)
     try:
         traced = models.trace(text, {table: list(columns) for table, columns in known.items()})
     except ValueError:  # valid for DuckDB, beyond sqlglot: the result is right, its units unknown

@@ -113,16 +113,31 @@ class Store:
         return connection
 
     def sql(
-        self, query: str, params: Sequence[object] = (), *, at: int | str | None = None
+        self,
+        query: str,
+        params: Sequence[object] = (),
+        *,
+        at: int | str | None = None,
+        apart: bool = False,
     ) -> duckdb.DuckDBPyRelation:
         """Query the lake; the relation gives `.pl()`, `.arrow()`, `.df()`, `.fetchall()`.
+
+        Parameters
+        ----------
+        query : str
+        params : sequence
+            Values of the query's ``?``.
+        at : int or str, optional
+            A snapshot or a pin instead of the present.
+        apart : bool
+            On a connection of its own, as a result that is streamed needs.
 
         Raises
         ------
         UsageError
             If the query is not valid SQL on this lake.
         """
-        if at is not None:
+        if apart or at is not None:
             connection = self.connect(at=at)
         else:
             self._reading = self._reading or self.connect()
