@@ -3,7 +3,6 @@
 import base64
 import io
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from lake.errors import InputError
 from lake.formats._votable_header import Field
 from lake.formats._votable_stream import ByteStream
 from lake.formats._votable_values import finish_numbers, finish_strings
+from lake.formats.source import Source, label
 
 
 def read_fits_stream(
@@ -61,13 +61,13 @@ def read_fits_stream(
 
 
 def read_with_astropy(
-    source: str | Path | bytes, table: int, fields: list[Field], schema: pa.Schema
+    source: Source, table: int, fields: list[Field], schema: pa.Schema
 ) -> pa.RecordBatch:
     """Read a whole table with `astropy.io.votable`.
 
     Parameters
     ----------
-    source : str, Path or bytes
+    source : str, PathLike or bytes
         The document.
     table : int
         The number of the table in document order, from 0.
@@ -87,11 +87,11 @@ def read_with_astropy(
     """
     from astropy.io import votable
 
-    name = "<bytes>" if isinstance(source, bytes) else str(source)
+    name = label(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+            file = io.BytesIO(source) if isinstance(source, bytes) else name
             array = list(votable.parse(file, verify="ignore").iter_tables())[table].array
     except (ValueError, TypeError, IndexError, EOFError, votable.exceptions.VOWarning) as error:
         raise InputError(name, f"astropy cannot read the table: {error}") from None

@@ -11,6 +11,7 @@ from xml.parsers import expat
 import pyarrow as pa
 
 from lake.errors import InputError
+from lake.formats.source import unique_names
 
 # Table 1 of the VOTable standard. A complex number is the pair (real, imaginary).
 ARROW_TYPES: dict[str, pa.DataType] = {
@@ -267,7 +268,7 @@ class Document:
             return
         if not self.table.fields:
             raise InputError(self.path, "the table has no FIELD")
-        names = _unique_names([self._name(i, e) for i, e in enumerate(self.table.fields, 1)])
+        names = unique_names([self._name(i, e) for i, e in enumerate(self.table.fields, 1)])
         pairs = enumerate(zip(names, self.table.fields, strict=True), 1)
         self.fields = [self._field(number, name, element) for number, (name, element) in pairs]
 
@@ -339,18 +340,3 @@ def _param(attributes: dict[str, str], description: str) -> dict[str, str]:
     keys = ("name", "value", "unit", "ucd")
     found = {key: attributes[key] for key in keys if key in attributes}
     return {**found, "description": description} if description else found
-
-
-def _unique_names(names: list[str]) -> list[str]:
-    """Append _2, _3, ... to repeated names; SQL does not tell ``RA`` from ``ra``."""
-    taken = {name.lower() for name in names}
-    seen: set[str] = set()
-    unique = []
-    for name in names:
-        candidate, number = name, 1
-        while candidate.lower() in (seen if number == 1 else seen | taken):
-            number += 1
-            candidate = f"{name}_{number}"
-        seen.add(candidate.lower())
-        unique.append(candidate)
-    return unique

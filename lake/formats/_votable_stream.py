@@ -4,13 +4,11 @@ import codecs
 import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 from lake.errors import InputError
+from lake.formats.source import GZIP_FAULTS, Source, label, open_stream
 
 # Large enough for the work per block to vanish beside the work per byte, small enough for the
 # processor's cache to hold most of what is made of it.
@@ -32,7 +30,7 @@ class ByteStream:
 
     Parameters
     ----------
-    source : str, Path or bytes
+    source : str, PathLike or bytes
         A path, or the content itself; gzip is told by its first bytes.
 
     Attributes
@@ -48,19 +46,11 @@ class ByteStream:
         A file that cannot be opened, a broken gzip stream, an unknown character set.
     """
 
-    def __init__(self, source: str | Path | bytes) -> None:
-        self.name = "<bytes>" if isinstance(source, bytes) else str(source)
+    def __init__(self, source: Source) -> None:
+        self.name = label(source)
         self.buffer = b""
-        try:
-            file: IO[bytes] = (
-                io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115 - closed by close()
-            )
-        except OSError as error:
-            raise InputError(self.name, error.strerror or str(error)) from None
-        self._raw = file
-        self.compressed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        self._file: IO[bytes] = gzip.GzipFile(fileobj=file) if self.compressed else file  # type: ignore[assignment]
+        self._file = open_stream(source)
+        self.compressed = isinstance(self._file, gzip.GzipFile)
         self._decoder: codecs.IncrementalDecoder | None = None
         try:
             self.more()
@@ -82,19 +72,19 @@ class ByteStream:
 
     def close(self) -> None:
         """Close the file."""
-        self._raw.close()
+        if isinstance(self._file, gzip.GzipFile) and self._file.fileobj is not None:
+            self._file.fileobj.close()
+        self._file.close()
 
     def more(self) -> bool:
         """Append the next block to the buffer; tell whether there was one."""
         try:
             block = self._file.read(BLOCK)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(self.name, f"broken or truncated gzip file ({error})") from None
+        except GZIP_FAULTS as error:
+            raise InputError(self.name, f"broken gzip stream: {error}") from None
         except OSError as error:
             raise InputError(self.name, error.strerror or str(error)) from None
-        if self._decoder is not None:
-            block = self._transcode(block)
-        self.buffer += block
+        self.buffer += block if self._decoder is None else self._transcode(block)
         return bool(block)
 
     def _choose_decoder(self) -> None:
@@ -123,10 +113,10 @@ class ByteStream:
         """Give the end of a file that is not compressed, without moving in it."""
         if self.compressed or self._decoder is not None:
             return b""
-        position = self._raw.tell()
-        self._raw.seek(max(0, self._raw.seek(0, io.SEEK_END) - _TAIL))
-        end = self._raw.read()
-        self._raw.seek(position)
+        position = self._file.tell()
+        self._file.seek(max(0, self._file.seek(0, io.SEEK_END) - _TAIL))
+        end = self._file.read()
+        self._file.seek(position)
         return end
 
     def until(self, end_tag: bytes, cut_after: bytes) -> Iterator[bytes]:
@@ -171,11 +161,15 @@ class ByteStream:
 
     def _resolve_markup(self) -> int:
         """Replace what hides tags; give the place of the first such thing not yet complete."""
+        # The last byte may be half of a mark.
+        limit = len(self.buffer) - 1
+        # A search for one rare byte takes a twentieth of the time of one for "<!".
+        if not (b"!" in self.buffer or b"?" in self.buffer):
+            return limit
         if b"<!" in self.buffer or b"<?" in self.buffer:
             self.buffer = _HIDDEN.sub(_written_out, self.buffer)
         opened = [self.buffer.find(mark) for mark in (b"<!", b"<?")]
-        # The last byte may be half of a mark.
-        return min((place for place in opened if place >= 0), default=len(self.buffer) - 1)
+        return min([place for place in opened if place >= 0], default=len(self.buffer) - 1)
 
 
 def _written_out(match: re.Match[bytes]) -> bytes:

@@ -30,7 +30,9 @@ def _word(tag: bytes) -> np.uint32:
     return np.frombuffer(tag, np.uint32)[0]
 
 
-_ROW, _CELL, _CELL_END, _ROW_END = (_word(tag) for tag in (b"<TR>", b"<TD>", b"</TD", b"</TR"))
+_ROW, _CELL, _EMPTY, _CELL_END, _ROW_END = (
+    _word(tag) for tag in (b"<TR>", b"<TD>", b"<TD/", b"</TD", b"</TR")
+)
 
 
 def read_tabledata(
@@ -78,9 +80,6 @@ def _canonical(piece: bytes, prefix: bytes) -> bytes:
     """Bring other spellings of the same thing to the one that `_find_cells` knows."""
     if prefix:
         piece = piece.replace(b"<" + prefix, b"<").replace(b"</" + prefix, b"</")
-    for empty in (b"<TD/>", b"<TD />"):
-        if empty in piece:
-            piece = piece.replace(empty, b"<TD></TD>")
     if b"\r" in piece:
         # XML 1.0, section 2.11: a parser passes on line feeds alone.
         piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -133,29 +132,39 @@ def _find_cells(data: bytes, columns: int) -> tuple[Places, Places] | None:
         None where the markup is not plain TR and TD throughout, with `columns` cells a row.
     """
     raw = np.frombuffer(data, np.uint8)
-    found = np.flatnonzero(raw == ord("<"))
-    if found.size % (2 * columns + 2) or (found.size and found[-1] + 5 > raw.size):
-        return None
-    tags = found.reshape(-1, 2 * columns + 2)
+    tags: Places = np.flatnonzero(raw == ord("<"))
     if not tags.size:
-        return tags[:, 1:-1:2], tags[:, 2:-1:2]
+        return np.empty((0, columns), np.int64), np.empty((0, columns), np.int64)
+    if tags[-1] + 5 > raw.size:
+        return None
     words = np.ndarray(raw.size - 3, np.uint32, data, strides=(1,))[tags]
-    starts, ends = tags[:, 1:-1:2] + 4, tags[:, 2:-1:2].copy()
+    empty = words == _EMPTY
+    if empty.any():
+        # <TD/> is the start tag and the end tag, so it counts twice.
+        times = empty.astype(np.int64) + 1
+        tags, words, empty = (np.repeat(each, times) for each in (tags, words, empty))
+    if tags.size % (2 * columns + 2):
+        return None
+    tags, words, empty = (each.reshape(-1, 2 * columns + 2) for each in (tags, words, empty))
+    opened, closed = slice(1, -1, 2), slice(2, -1, 2)
     plain = (
         (words[:, 0] == _ROW).all()
-        and (words[:, 1:-1:2] == _CELL).all()
-        and (words[:, 2:-1:2] == _CELL_END).all()
+        and ((words[:, opened] == _CELL) | empty[:, opened]).all()
+        and ((words[:, closed] == _CELL_END) | empty[:, closed]).all()
+        and (empty[:, opened] == empty[:, closed]).all()
         and (words[:, -1] == _ROW_END).all()
         and (raw[tags[:, 2::2] + 4] == ord(">")).all()
         and (raw[tags[:, -1] + 4] == ord(">")).all()
     )
-    return (starts, ends) if plain else None
+    # The text of <TD/> lies, with no length, before its ">".
+    ends = tags[:, closed] + 4 * empty[:, closed]
+    return (tags[:, opened] + 4, ends) if plain else None
 
 
 def _trim(raw: npt.NDArray[np.uint8], starts: Places, ends: Places) -> None:
     """Leave out the white space around the text of cells, in place.
 
-    An empty cell stands between ``>`` and ``<``, so nothing is ever trimmed beyond a cell.
+    Around an empty cell are characters of tags, so nothing is ever trimmed beyond a cell.
     """
     flat = starts.ravel()
     places = np.flatnonzero(raw[flat] <= _BLANK)

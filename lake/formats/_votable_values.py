@@ -149,10 +149,11 @@ def finish_strings(values: pa.Array, field: Field) -> pa.Array:
     -------
     pyarrow.StringArray
     """
-    values = pc.ascii_trim(values, characters=" \t\n\r\f\v\0")
+    values = pc.ascii_rtrim(values, characters=" \t\n\r\f\v\0")
     if pc.any(pc.match_substring(values, "\0")).as_py():
         # A NUL ends the string before its declared length (VOTable 1.4, section 6).
-        values = pc.ascii_trim_whitespace(pc.replace_substring_regex(values, r"(?s)\x00.*", ""))
+        values = pc.ascii_rtrim_whitespace(pc.replace_substring_regex(values, r"(?s)\x00.*", ""))
+    values = pc.ascii_ltrim_whitespace(values)
     values = null_where(values, pc.equal(pc.binary_length(values), 0))
     if field.null:
         values = null_where(values, pc.equal(values, field.null))

@@ -19,7 +19,6 @@ Ochsenbein et al. 2019, VOTable Format Definition 1.4, IVOA Recommendation.
 import re
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -28,6 +27,7 @@ from lake.formats._votable_binary import read_binary
 from lake.formats._votable_header import Document, is_overflow
 from lake.formats._votable_stream import ByteStream
 from lake.formats._votable_tabledata import ForeignCells, read_tabledata
+from lake.formats.source import Source
 
 _TAG = rb"(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>"
 _DATA_TAG = re.compile(rb"<(?:[\w.-]+:)?(?:TABLEDATA|STREAM)\b" + _TAG)
@@ -36,13 +36,13 @@ _STATUS = re.compile(rb"\b(name|value)\s*=\s*[\"']([^\"']*)[\"']")
 
 
 def scan_votable(
-    source: str | Path | bytes, *, table: int | str = 0, batch_rows: int = 50_000
+    source: Source, *, table: int | str = 0, batch_rows: int = 50_000
 ) -> pa.RecordBatchReader:
     """Read a table of a VOTable batch by batch, in the memory of one batch.
 
     Parameters
     ----------
-    source : str, Path or bytes
+    source : str, PathLike or bytes
         A path, or the document itself; may be compressed with gzip.
     table : int or str, default 0
         The number of the TABLE in document order, from 0, or its name or ID.
@@ -74,12 +74,12 @@ def scan_votable(
     return pa.RecordBatchReader.from_batches(schema, _rebatch(batches, batch_rows))
 
 
-def read_votable(source: str | Path | bytes, *, table: int | str = 0) -> pa.Table:
+def read_votable(source: Source, *, table: int | str = 0) -> pa.Table:
     """Read a table of a VOTable.
 
     Parameters
     ----------
-    source : str, Path or bytes
+    source : str, PathLike or bytes
         A path, or the document itself; may be compressed with gzip.
     table : int or str, default 0
         The number of the TABLE in document order, from 0, or its name or ID.
@@ -108,7 +108,7 @@ def read_votable(source: str | Path | bytes, *, table: int | str = 0) -> pa.Tabl
     return read.replace_schema_metadata(document.schema().metadata)
 
 
-def _open(source: str | Path | bytes, table: int | str) -> tuple[ByteStream, Document]:
+def _open(source: Source, table: int | str) -> tuple[ByteStream, Document]:
     """Read up to the rows of the table, or to the end of the document if it has none."""
     stream = ByteStream(source)
     document = Document(stream.name, table)
@@ -130,7 +130,7 @@ def _advance(stream: ByteStream, document: Document) -> bool:
         cut = len(stream.buffer) if cut < 0 else cut
         document.feed(stream.buffer[:cut])
         stream.buffer = stream.buffer[cut:]
-        if document.in_data:
+        if tag and document.in_data:
             return True
         if tag is None and not stream.more():
             document.feed(stream.buffer)
@@ -149,7 +149,7 @@ def _skip(stream: ByteStream, document: Document) -> None:
 
 
 def _batches(
-    source: str | Path | bytes, stream: ByteStream, document: Document, schema: pa.Schema
+    source: Source, stream: ByteStream, document: Document, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     """Read the rows, then what follows them."""
     rows = 0
