@@ -4,6 +4,7 @@ pyarrow splits the lines into cells; what a column's type is, is decided here ov
 file, because the first rows of a catalogue are not like the rest of it.
 """
 
+import codecs
 import csv
 import io
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ class _NotAFloat(Exception):
 
 
 class _Lines(io.RawIOBase):
-    """The lines after the header; aligned columns as tab-separated values.
+    """The lines after the header, checked to be UTF-8; aligned columns as tab-separated values.
 
     Attributes
     ----------
@@ -43,6 +44,7 @@ class _Lines(io.RawIOBase):
     def __init__(self, stream: BinaryIO, *, aligned: bool) -> None:
         self._stream = stream
         self._aligned = aligned
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.quotes = 0
 
     def readable(self) -> bool:
@@ -58,6 +60,9 @@ class _Lines(io.RawIOBase):
         else:
             data = self._stream.read(size)
         self.quotes += data.count(b'"')
+        # Here, because pyarrow writes tracebacks to stderr over rows that are not UTF-8.
+        if not data.isascii() or self._decoder.getstate()[0]:
+            self._decoder.decode(data, final=not data)
         return data
 
 
@@ -121,10 +126,13 @@ class _Delimited:
                         column_types=dict(zip(names, types, strict=True)),
                         null_values=self.nulls.to_pylist(),
                         strings_can_be_null=False,
+                        check_utf8=False,
                     ),
                 )
             except GZIP_FAULTS as error:
                 raise InputError(self.path, f"broken gzip stream: {error}") from error
+            except UnicodeDecodeError as error:
+                raise self._not_utf8() from error
             except pa.ArrowInvalid as error:
                 if "Empty CSV file" in str(error):
                     return
@@ -133,34 +141,35 @@ class _Delimited:
                 raise self._explained(error, columns) from error
             # pyarrow takes a quote that is never closed for the text of one long cell.
             if lines.quotes % 2:
-                self._check_quotes()
+                for _ in self._records():
+                    pass
 
-    def _explained(self, error: Exception, columns: int) -> InputError:
-        """Find the line that pyarrow could not take: it does not know it itself."""
+    def _not_utf8(self) -> InputError:
         with open_stream(self.source) as stream:
             for line, text in enumerate(stream, 1):
                 try:
                     text.decode()
-                except UnicodeDecodeError as wrong:
-                    problem = f"byte {text[wrong.start]:#04x} is not UTF-8"
+                except UnicodeDecodeError as error:
+                    problem = f"byte {text[error.start]:#04x} is not UTF-8"
                     return InputError(self.path, problem, f"line {line}")
+        return InputError(self.path, "the text is not UTF-8")
+
+    def _explained(self, error: Exception, columns: int) -> InputError:
+        """Find the line that pyarrow could not take: it does not know it itself."""
         for row, (line, cells) in enumerate(self._records(), 1):
             if len(cells) != columns:
                 problem = f"{len(cells)} cells, expected {columns}"
                 return InputError(self.path, problem, f"line {line}, row {row}")
         return InputError(self.path, f"cannot be split into cells: {error}")
 
-    def _check_quotes(self) -> None:
-        line = row = 0
-        try:
-            for row, (line, _) in enumerate(self._records(), 1):  # noqa: B007
-                pass
-        except csv.Error as error:
-            where = f"after line {line}, row {row}" if row else f"line {self.dialect.lines + 1}"
-            raise InputError(self.path, "a quote is never closed", where) from error
-
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Line and cells of each row, in Python: slow, for messages only."""
+        """Line and cells of each row, in Python: slow, for messages only.
+
+        Raises
+        ------
+        InputError
+            A quote is never closed, or a line ends in CR alone.
+        """
         with open_stream(self.source) as stream:
             stream.seek(self.dialect.data_start)
             aligned = self.dialect.delimiter == ALIGNED
@@ -169,11 +178,18 @@ class _Delimited:
                 for line in stream
             )
             reader = csv.reader(texts, delimiter=self._separator, strict=True)
-            line = 1
-            for cells in reader:
-                if len(cells) > 1 or any(cell.strip() for cell in cells):
-                    yield self.dialect.lines + line, cells
-                line = reader.line_num + 1
+            line, row = 1, 0
+            try:
+                for cells in reader:
+                    if len(cells) > 1 or any(cell.strip() for cell in cells):
+                        row += 1
+                        yield self.dialect.lines + line, cells
+                    line = reader.line_num + 1
+            except csv.Error as error:
+                unclosed = "unexpected end" in str(error)
+                problem = "a quote is never closed" if unclosed else f"cannot be split: {error}"
+                where = f"line {self.dialect.lines + line}, row {row + 1}"
+                raise InputError(self.path, problem, where) from error
 
     def _column_types(self) -> list[ColumnType]:
         declared = self.dialect.declared

@@ -56,9 +56,11 @@ class Header(Mapping[str, Any]):
 
     @cached_property
     def _index(self) -> dict[bytes, int]:
-        """Offset of the first card of each keyword, by its eight bytes."""
+        """Offset of the first card of each keyword, by its eight bytes in capitals."""
         raw = self.raw
-        return {raw[at : at + 8]: at for at in range(len(raw) // CARD * CARD - CARD, -1, -CARD)}
+        return {
+            raw[at : at + 8].upper(): at for at in range(len(raw) // CARD * CARD - CARD, -1, -CARD)
+        }
 
     def _find(self, keyword: str) -> int:
         """Offset of the first card that gives a keyword a value, or -1."""
@@ -105,7 +107,9 @@ class Header(Mapping[str, Any]):
     def all(self, keyword: str) -> list[Value]:
         """Values of all cards of a keyword, in the file's order."""
         keyword = keyword.upper()
-        if f"{keyword:<8}".encode() not in self._index and self._find(keyword) < 0:
+        # Keywords in other letters than FITS allows are not in the index as they are spelt.
+        known = f"{keyword:<8}".encode() in self._index or not keyword.isascii()
+        if not known and self._find(keyword) < 0:
             return []
         return [card.value for card in self.cards if card.keyword.upper() == keyword]
 

@@ -58,6 +58,15 @@ def test_a_name_inside_of_a_text_is_no_keyword():
         cards.comment("EXPTIME")
 
 
+def test_keywords_in_small_or_foreign_letters_are_found():
+    texts = "telescop= 'XMM'".ljust(80), "Größe   = 1".ljust(80)
+    cards = Header("".join(texts).encode("latin-1"))
+    assert cards["TELESCOP"] == cards["telescop"] == "XMM"
+    assert dict(cards)["telescop"] == "XMM"
+    assert len(dict(cards)) == 2
+    assert cards["größe"] == "1"
+
+
 def test_long_strings_and_hierarchical_keywords():
     cards = header(
         "BACKFILE= 'a very long &' / first",
