@@ -17,7 +17,7 @@ import lake
 from lake import contracts, freshness, inputs, models
 from lake.ingest import ingest
 from lake.store import Store
-from pipelines import metadata
+from pipelines import metadata, progress
 from pipelines.partitions import RELEASES
 from pipelines.resources import HomeResource
 
@@ -106,7 +106,12 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
     )
     def ingest_release(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
         opened = home.open()
-        outcome = ingest(opened, mission, context.partition_key)
+        outcome = ingest(
+            opened,
+            mission,
+            context.partition_key,
+            lambda name, rows: progress.report(f"{mission}: {name}, {rows:,} rows"),
+        )
         for record in outcome.rejected:
             context.log.warning("rejected %s: %s", record.file.path, record.reason)
         for record in outcome.partly_rejected:

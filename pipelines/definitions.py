@@ -6,6 +6,7 @@ import dagster as dg
 
 import lake
 from pipelines import defs, jobs
+from pipelines.progress import lines
 from pipelines.resources import HomeResource
 
 
@@ -16,5 +17,6 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(defs),
         jobs=jobs.JOBS,
+        loggers={"console": lines},
         resources={"home": HomeResource(root=str(lake.open().root))},
     )

@@ -9,9 +9,10 @@ import dagster as dg
 
 import lake
 from lake import contracts, inputs, models
+from lake.freshness import base_tables
 from lake.plan import plan
-from pipelines import defs, metadata
-from pipelines.assets import DERIVATIONS
+from pipelines import metadata
+from pipelines.defs import derivations
 from pipelines.partitions import RELEASES
 
 JOBS = [
@@ -72,20 +73,46 @@ def stale(home: lake.Home, mission: str, release: str) -> list[str]:
         out |= {role.table for role in inputs.roles(mission).values()}
     order = list(out)
     stored = home.store.fingerprints(release)
-    for derivation in DERIVATIONS.get(mission, []):
+    for derivation in derivations(mission):
         print_ = derivation.fingerprint(home.store, release)
-        below = out & set(_below(derivation.reads))
+        below = out & set(base_tables(derivation.reads))
         if below or any(stored.get(table) != print_ for table in derivation.tables):
             out |= set(derivation.tables)
             order += derivation.tables
-    return order + [v.name for v in models.for_namespace(mission) if out & set(_below(v.depends))]
+    return order + [
+        v.name for v in models.for_namespace(mission) if out & set(base_tables(v.depends))
+    ]
 
 
-def _below(names: Sequence[str]) -> list[str]:
-    """Tables that tables and views rest on."""
-    from lake.freshness import base_tables
+def selected(selection: str, names: Sequence[str]) -> list[str]:
+    """Those of some tables and views that a selection needs.
 
-    return base_tables(names)
+    Parameters
+    ----------
+    selection : str
+        A mission, or a table or view, which stands for itself and what it is made from.
+    names : sequence of str
+
+    Raises
+    ------
+    UsageError
+        If there is no such mission, table or view.
+    """
+    if selection in contracts.missions():
+        return [name for name in names if name.split(".")[0] == selection]
+    if selection not in models.views():
+        contracts.table(selection)
+    needed, found = [selection], {selection}
+    while needed:
+        name = needed.pop()
+        made = [d for d in derivations(name.split(".")[0]) if name in d.tables]
+        view = models.views().get(name)
+        sources = {n for d in made for n in (*d.reads, *d.tables)} | set(
+            view.depends if view else ()
+        )
+        needed += sources - found
+        found |= sources
+    return [name for name in names if name in found]
 
 
 def run(
@@ -117,7 +144,7 @@ def run(
         result = dg.execute_job(
             dg.build_reconstructable_job("pipelines.jobs", "job", (mission,)),
             instance=dagster,
-            run_config={"execution": {"config": executor}},
+            run_config={"execution": {"config": executor}, "loggers": {"console": {}}},
             asset_selection=[metadata.key(name) for name in names],
             tags={"dagster/partition": release},
         )

@@ -40,9 +40,7 @@ def _column(
     name: str, kind: str, text: str, unit: str | None, ucd: str | None, nullable: bool = True
 ) -> dg.TableColumn:
     tags = {key: value for key, value in {"unit": unit, "ucd": ucd}.items() if value}
-    return dg.TableColumn(
-        name, kind, text, dg.TableColumnConstraints(nullable=nullable), tags=tags
-    )
+    return dg.TableColumn(name, kind, text, dg.TableColumnConstraints(nullable=nullable), tags=tags)
 
 
 def lineage(name: str) -> dg.TableColumnLineage | None:

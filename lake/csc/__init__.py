@@ -7,7 +7,14 @@ from lake.csc.detections import ROLES
 if TYPE_CHECKING:
     from lake.csc.own import classify_table, master_classes
 
-__all__ = ["ROLES", "classify_table", "master_classes"]
+__all__ = ["CITATIONS", "ROLES", "classify_table", "master_classes"]
+
+#: What to cite for products made from this mission's tables.
+CITATIONS = (
+    "Perez-Diaz, Martinez-Galarza, Caicedo, D'Abrusco 2024, MNRAS 528, 4852 (arXiv 2401.12203): "
+    "unsupervised classification of Chandra sources",
+    "Evans et al. 2024, ApJS 274, 22 (arXiv 2407.10799): Chandra Source Catalog, release 2",
+)
 
 
 def __getattr__(name: str) -> Any:

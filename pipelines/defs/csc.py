@@ -51,9 +51,7 @@ def mixture(context: dg.AssetExecutionContext, home: lake.Home, release: str) ->
     table = home.store.arrow(_FEATURES, [release])
     trained = _train(context, table)
     if trained is None:
-        return Computed(
-            {name: _empty(name) for name in ("csc.mixture_models", "csc.clusters")}
-        )
+        return Computed({name: _empty(name) for name in ("csc.mixture_models", "csc.clusters")})
     path = registry.save(trained, home.models)
     clusters = classify.responsibilities(trained, table)
     clusters = clusters.drop_columns(["file_row"]).append_column(
