@@ -68,14 +68,25 @@ class Stage:
 class Commit:
     """What may be done inside a transaction; see `Store.commit`."""
 
-    def __init__(
-        self, data: Path, connection: duckdb.DuckDBPyConnection, moved: list[Path]
-    ) -> None:
+    def __init__(self, data: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
         self._data = data
-        self._moved = moved
-        current = connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()
-        self.snapshot = int(only(current)) + 1
+        self._moved: list[Path] = []
+        self.snapshot = self._current() + 1
+
+    def _current(self) -> int:
+        current = self.connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()
+        return int(only(current))
+
+    def undo_moves(self) -> None:
+        """Remove the files of a transaction that failed; those of one that did not are kept.
+
+        An interrupt that arrives while the transaction is being committed shows itself only
+        after it has been: then the lake refers to these files.
+        """
+        if self._moved and self._current() < self.snapshot:
+            for path in self._moved:
+                path.unlink(missing_ok=True)
 
     def delete(self, table: str, where: str, params: Sequence[object] = ()) -> int:
         """Delete rows; returns how many."""
@@ -90,8 +101,8 @@ class Commit:
         directory = self._data / namespace / name / partition
         directory.mkdir(parents=True, exist_ok=True)
         target = directory / staged.path.name
-        os.replace(staged.path, target)
         self._moved.append(target)
+        os.replace(staged.path, target)
         self.connection.execute(
             "CALL ducklake_add_data_files('lake', ?, ?, schema => ?, allow_missing => true,"
             " hive_partitioning => true)",

@@ -23,7 +23,7 @@ import filelock
 import pyarrow as pa
 
 from lake import contracts, migrate
-from lake.commit import Commit, Stage, now, only
+from lake.commit import Commit, Stage, Staged, now, only
 from lake.errors import LacusError, UsageError
 
 _EXTENSIONS = ("ducklake", "sqlite_scanner")
@@ -54,7 +54,10 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.catalog = directory / "catalog.sqlite"
+        # Kept open: each transaction sees the newest snapshot, and opening costs far more.
         self._reading: duckdb.DuckDBPyConnection | None = None
+        self._writing: duckdb.DuckDBPyConnection | None = None
+        self._inode: int | None = None
 
     @property
     def exists(self) -> bool:
@@ -80,7 +83,7 @@ class Store:
     def connect(
         self, *, read_only: bool = True, at: int | str | None = None
     ) -> duckdb.DuckDBPyConnection:
-        """Open a DuckDB connection on the lake, its tables named as in ``csc.detections``.
+        """Open a DuckDB of its own on the lake, its tables named as in ``csc.detections``.
 
         Parameters
         ----------
@@ -112,6 +115,29 @@ class Store:
             raise
         return connection
 
+    def reader(self) -> duckdb.DuckDBPyConnection:
+        """Give a further connection to the DuckDB that `sql` reads through; the caller closes it.
+
+        It streams one result at a time, as every connection does, and holds its own temporary
+        tables and views.
+        """
+        connection = self._shared().cursor()
+        connection.execute("USE lake")
+        return connection
+
+    def _shared(self) -> duckdb.DuckDBPyConnection:
+        """Give the connection that is kept open for reading."""
+        self._forget_other_lake()
+        self._reading = self._reading or self.connect()
+        return self._reading
+
+    def _forget_other_lake(self) -> None:
+        """Close the kept connections if the catalogue they opened is gone or another one now."""
+        inode = self.catalog.stat().st_ino if self.exists else None
+        if inode != self._inode:
+            self.refresh()
+            self._inode = inode
+
     def sql(
         self,
         query: str,
@@ -137,11 +163,12 @@ class Store:
         UsageError
             If the query is not valid SQL on this lake.
         """
-        if apart or at is not None:
+        if at is not None:
             connection = self.connect(at=at)
+        elif apart:
+            connection = self.reader()
         else:
-            self._reading = self._reading or self.connect()
-            connection = self._reading
+            connection = self._shared()
         try:
             relation = connection.sql(query, params=list(params) or None)
         except duckdb.Error as error:
@@ -153,8 +180,12 @@ class Store:
     def arrow(
         self, query: str, params: Sequence[object] = (), *, at: int | str | None = None
     ) -> pa.Table:
-        """Query the lake into one Arrow table."""
-        return self.sql(query, params, at=at).to_arrow_table()
+        """Query the lake into one Arrow table; see `sql`."""
+        relation = self.sql(query, params, at=at)
+        try:
+            return relation.to_arrow_table()
+        except duckdb.Error as error:  # valid SQL that fails on a value, as a cast may
+            raise UsageError(str(error)) from error
 
     def snapshots(self) -> list[Snapshot]:
         """All snapshots, oldest first."""
@@ -221,13 +252,14 @@ class Store:
             The login name by default.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.directory / "lock", timeout=_LOCK_PATIENCE_S):
-            connection = self.connect(read_only=False)
-            moved: list[Path] = []
+        with self._locked():
+            self._forget_other_lake()
+            connection = self._writing = self._writing or self.connect(read_only=False)
+            commit = None
             try:
                 migrate.sync(connection)
                 connection.execute("BEGIN")
-                commit = Commit(self.directory / "data", connection, moved)
+                commit = Commit(self.directory / "data", connection)
                 yield commit
                 connection.execute(
                     "CALL lake.set_commit_message(?, ?, extra_info => ?)",
@@ -235,20 +267,36 @@ class Store:
                 )
                 connection.execute("COMMIT")
             except BaseException:
-                with contextlib.suppress(duckdb.Error):  # nothing to roll back before BEGIN
+                self._writing = None
+                with contextlib.suppress(duckdb.Error):  # there may be nothing to roll back
                     connection.execute("ROLLBACK")
-                for path in moved:
-                    path.unlink(missing_ok=True)
-                raise
-            finally:
+                if commit is not None:
+                    with contextlib.suppress(duckdb.Error):  # unknown outcome: the files stay
+                        commit.undo_moves()
                 connection.close()
-        self.refresh()
+                raise
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the one lock of all writers: without it the catalogue loses commits."""
+        lock = filelock.FileLock(self.directory / "lock", timeout=_LOCK_PATIENCE_S)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise LacusError(
+                f"{lock.lock_file}: another process has been writing for {_LOCK_PATIENCE_S:.0f} s"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def refresh(self) -> None:
-        """Forget the connection that `sql` reads through, so that it sees what is new."""
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+        """Close the connections that are kept open; the next use opens them again."""
+        for connection in (self._reading, self._writing):
+            if connection is not None:
+                connection.close()
+        self._reading = self._writing = None
 
     def replace(
         self,
@@ -278,23 +326,28 @@ class Store:
         int
             The snapshot.
         """
-        staged = []
-        for name, data in tables.items():
-            with self.stage(name, release, data.schema) as stage:
-                for batch in data.to_batches():
-                    stage.write(batch)
-            staged.append(stage.staged)
+        staged: list[Staged | None] = []
         info = {"fingerprint": fingerprint, "code_version": code_version, "tables": list(tables)}
-        with self.commit(message, info) as commit:
-            for name, file in zip(tables, staged, strict=True):
-                commit.delete(name, "release = ?", [release])
-                if file is not None:
-                    commit.add(file)
-                commit.record(name, release, fingerprint, code_version)
-            for product in products:
-                commit.delete("meta.products", "path = ?", [product["path"]])
-            if products:
-                commit.insert("meta.products", products)
+        try:
+            for name, data in tables.items():
+                with self.stage(name, release, data.schema) as stage:
+                    for batch in data.to_batches():
+                        stage.write(batch)
+                staged.append(stage.staged)
+            with self.commit(message, info) as commit:
+                for name, file in zip(tables, staged, strict=True):
+                    commit.delete(name, "release = ?", [release])
+                    if file is not None:
+                        commit.add(file)
+                    commit.record(name, release, fingerprint, code_version)
+                for product in products:
+                    commit.delete("meta.products", "path = ?", [product["path"]])
+                if products:
+                    commit.insert("meta.products", products)
+        finally:
+            for left in staged:
+                if left is not None:
+                    left.path.unlink(missing_ok=True)
         return commit.snapshot
 
     def pin(self, name: str, snapshot: int | None = None) -> int:
@@ -306,12 +359,13 @@ class Store:
             If the name is taken or is a number, or the snapshot does not exist.
         """
         chosen = self.snapshot() if snapshot is None else self.resolve(snapshot)
-        if name.isdecimal():
-            raise UsageError(f"a pin needs a name, not the number {name}")
-        if self.sql("SELECT name FROM meta.pins WHERE name = ?", [name]).fetchone():
-            raise UsageError(f"there is a pin {name!r} already")
+        if not name.strip() or name.isdecimal():
+            raise UsageError(f"a pin needs a name, not {name!r}")
         row = {"name": name, "snapshot": chosen, "author": _login(), "pinned_at": now()}
         with self.commit(f"pin {name}: snapshot {chosen}") as commit:
+            taken = "SELECT count(*) FROM lake.meta.pins WHERE name = ?"
+            if only(commit.connection.execute(taken, [name]).fetchone()):
+                raise UsageError(f"there is a pin {name!r} already")
             commit.insert("meta.pins", [row])
         return chosen
 
