@@ -2,11 +2,13 @@
 
 import os
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import filelock
 import tomlkit
 
 from lake import inputs
@@ -85,13 +87,16 @@ class Home:
         if not self.sources_file.exists():
             return []
         try:
-            document = tomlkit.parse(self.sources_file.read_text(encoding="utf-8")).unwrap()
-            entries = document.get("source", [])
+            entries = tomllib.loads(self.sources_file.read_text(encoding="utf-8")).get("source", [])
+            if not isinstance(entries, list):
+                raise UsageError("sources are written as [[source]], with two brackets")
             return [self._source(number, entry) for number, entry in enumerate(entries, 1)]
-        except (tomlkit.exceptions.TOMLKitError, UsageError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, UsageError) as error:
             raise LacusError(f"{self.sources_file}: {error}") from None
 
-    def _source(self, number: int, entry: Mapping[str, object]) -> Source:
+    def _source(self, number: int, entry: object) -> Source:
+        if not isinstance(entry, dict):
+            raise UsageError(f"source {number}: is not a table")
         missing = {"mission", "release", "role", "paths"} - set(entry)
         if missing:
             raise UsageError(f"source {number}: {', '.join(sorted(missing))} missing")
@@ -123,33 +128,23 @@ class Home:
         for path in source.paths:
             if not path.exists():
                 raise UsageError(f"{path}: no such file or folder")
-        self.sources()  # a broken file is reported, never overwritten
         self.root.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.root / ".sources.lock"):
+            self.sources()  # a broken file is reported, never overwritten
+            document = self._document()
+            _register(document, source, self.root)
+            temporary = self.sources_file.with_suffix(".toml.new")
+            temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+            os.replace(temporary, self.sources_file)
+
+    def _document(self) -> tomlkit.TOMLDocument:
+        """Read `sources.toml` with its comments, or begin one."""
         if self.sources_file.exists():
-            document = tomlkit.parse(self.sources_file.read_text(encoding="utf-8"))
-        else:
-            document = tomlkit.document()
-            for line in _GREETING.splitlines():
-                document.add(tomlkit.comment(line))
-        entries = document.setdefault("source", tomlkit.aot())
-        new = [str(path.absolute()) for path in source.paths]
-        for entry in list(entries):
-            same = (entry["mission"], entry["release"], entry["role"]) == (
-                source.mission, source.release, source.role,
-            )  # fmt: skip
-            if same:
-                entry["paths"] = [p for p in entry["paths"] if str(self.root / p) not in new]
-                if not entry["paths"]:
-                    entries.remove(entry)
-        entry = tomlkit.table()
-        entry.update({"mission": source.mission, "release": source.release, "role": source.role})
-        entry["paths"] = tomlkit.array(new).multiline(len(new) > 1)  # type: ignore[arg-type]
-        if source.options:
-            entry["options"] = dict(source.options)
-        entries.append(entry)
-        temporary = self.sources_file.with_suffix(".toml.new")
-        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
-        os.replace(temporary, self.sources_file)
+            return tomlkit.parse(self.sources_file.read_text(encoding="utf-8"))
+        document = tomlkit.document()
+        for line in _GREETING.splitlines():
+            document.add(tomlkit.comment(line))
+        return document
 
     def product(self, path: Path, mission: str, release: str, kind: str) -> dict[str, object]:
         """Row of `meta.products` for a file below the home, as it is now."""
@@ -171,6 +166,29 @@ class Home:
 def open(root: str | Path | None = None) -> Home:
     """Open a home; see `Home`."""
     return Home(root)
+
+
+def _register(document: tomlkit.TOMLDocument, source: Source, root: Path) -> None:
+    """Add a source; what was registered for the same role leaves its former entry."""
+    entries: Any = document.setdefault("source", tomlkit.aot())
+    new = list(dict.fromkeys(str(path.absolute()) for path in source.paths))
+    moved = set(new)
+    for entry in list(entries):
+        if (entry["mission"], entry["release"], entry["role"]) != (
+            source.mission, source.release, source.role,
+        ):  # fmt: skip
+            continue
+        left = [path for path in entry["paths"] if str(root / path) not in moved]
+        if not left:
+            entries.remove(entry)
+        elif len(left) < len(entry["paths"]):
+            entry["paths"] = left
+    entry = tomlkit.table()
+    entry.update({"mission": source.mission, "release": source.release, "role": source.role})
+    entry["paths"] = tomlkit.array(new).multiline(len(new) > 1)  # type: ignore[arg-type]
+    if source.options:
+        entry["options"] = dict(source.options)
+    entries.append(entry)
 
 
 def check_release(release: str) -> None:
