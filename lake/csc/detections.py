@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.conform import some_names
 from lake.errors import InputError
 from lake.formats import TableReader, scan_table
 from lake.inputs import InputFile, Role
@@ -61,7 +62,10 @@ def read_labels(file: InputFile) -> TableReader:
     names = _plain_names(reader.schema.names, _LABEL_ALIASES)
     chosen = {n: i for i, n in reversed(list(enumerate(names))) if n in _LABEL_COLUMNS}
     if "main_type" not in chosen:
-        raise InputError(file.path, f"column 'main_type' is missing; the file has {names[:12]}")
+        raise InputError(
+            file.path,
+            f"column 'main_type' is missing; the file has {some_names(reader.schema.names)}",
+        )
     schema = pa.schema([reader.schema.field(i).with_name(n) for n, i in chosen.items()])
     catalogue = None
     if "catalogue" not in chosen:
