@@ -1,13 +1,14 @@
 """Checks of a staged file in SQL: no key twice, in the file or beside it; rows that belong."""
 
 import uuid
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
 from lake import contracts
-from lake.commit import Staged
+from lake.commit import Staged, only
 from lake.errors import InputError
 
 
@@ -67,68 +68,151 @@ def unique(
     return replace(staged, path=target, rows=staged.rows - count), note
 
 
-def apart(connection: duckdb.DuckDBPyConnection, staged: Staged, others: str, path: Path) -> None:
-    """Check that no key of a file is among the rows that will stand beside it.
+@dataclass(frozen=True)
+class Clash:
+    """A row whose key another file's row of the release has already."""
+
+    row: int
+    other_row: int
+    other_sha256: str
+
+
+def apart(
+    connection: duckdb.DuckDBPyConnection, staged: Sequence[Staged], others: str
+) -> dict[int, Clash]:
+    """Find files that share a key with an earlier one, or with rows that will stand beside them.
+
+    The cost is linear in the rows: files are not compared in pairs.
 
     Parameters
     ----------
+    connection : duckdb.DuckDBPyConnection
+    staged : sequence of Staged
+        Files of one table, each without repeated keys, in the order in which they go first.
     others : str
-        Query for those rows; empty if there are none.
+        Query for the rows that will stand beside them; empty if there are none.
 
-    Raises
-    ------
-    InputError
-        If a key is there already.
+    Returns
+    -------
+    dict
+        By position in `staged`, the first clash of each file that cannot be taken. A file that
+        clashes only with such a file can.
     """
-    if not others:
-        return
-    present = {name.lower() for name in connection.sql(f"SELECT * FROM ({others}) LIMIT 0").columns}
-    key, own = contracts.table(staged.table).key, set(_key(staged))
-    match = " AND ".join(
-        f"{_side('a', k, k in own)} IS NOT DISTINCT FROM {_side('b', k, k in present)}" for k in key
+    if not staged:
+        return {}
+    key = [c for c in contracts.table(staged[0].table).key if c != "release"]
+    columns = ", ".join(map(contracts.quote, key))
+    connection.execute(
+        "CREATE OR REPLACE TEMP VIEW claims AS " + _claims(connection, staged, others, key)
     )
-    taken = connection.execute(
-        f"SELECT a.file_row, b.file_row, b.file_sha256 FROM {_source(staged)} AS a"
-        f" JOIN ({others}) AS b ON {match} ORDER BY 1 LIMIT 1"
-    ).fetchone()
-    if taken:
-        row, other_row, sha256 = taken
-        raise InputError(
-            path,
-            f"has the key ({', '.join(key[1:])}) of row {other_row} of another file of this release"
-            f" (sha256 {sha256[:12]}...)",
-            f"row {row}",
-        )
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE shared AS"
+        f" SELECT {columns} FROM claims GROUP BY ALL HAVING min(source) < max(source)"
+    )
+    if not only(connection.execute("SELECT count(*) FROM shared").fetchone()):
+        return {}
+    same = " AND ".join(f"c.{k} IS NOT DISTINCT FROM s.{k}" for k in map(contracts.quote, key))
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE rivals AS SELECT s.rowid AS key_id, c.source, c.file_row,"
+        f" c.file_sha256 FROM claims AS c JOIN shared AS s ON {same}"
+    )
+    refused: dict[int, Clash] = {}
+    while rows := connection.execute(_RIVALS, [list(refused)]).fetchall():
+        held_off = {source for source, *_ in rows}
+        # The first holder of a key stays unless it is itself held off by an earlier one.
+        for source, holder, *clash in rows:
+            if holder not in held_off and source not in refused:
+                refused[source] = Clash(*clash)
+    return refused
 
 
-def matches(
+#: For each file and each earlier one that holds some of its keys: the first row concerned.
+_RIVALS = """
+WITH live AS (SELECT * FROM rivals WHERE NOT list_contains(?, source)),
+holders AS (
+    SELECT key_id, min(source) AS source, min_by(file_row, source) AS file_row,
+        min_by(file_sha256, source) AS file_sha256
+    FROM live GROUP BY key_id
+)
+SELECT l.source, h.source, min(l.file_row), min_by(h.file_row, l.file_row),
+    min_by(h.file_sha256, l.file_row)
+FROM live AS l JOIN holders AS h USING (key_id)
+WHERE h.source < l.source
+GROUP BY ALL ORDER BY ALL
+"""
+
+
+def unrelated(
     connection: duckdb.DuckDBPyConnection,
-    staged: Staged,
-    table: str,
+    staged: Sequence[Staged],
     column: str,
     others: str,
-    path: Path,
-) -> None:
-    """Check that a file has to do with what is in the release.
+) -> set[int]:
+    """Find files that have nothing to do with the rows of another table.
 
-    Raises
-    ------
-    InputError
-        If no row's value of the column occurs in the table.
+    Returns
+    -------
+    set of int
+        Positions in `staged` of the files of which no value of the column is among `others`.
     """
-    found = (
-        others
-        and connection.execute(
-            f"SELECT 1 FROM {_source(staged)} SEMI JOIN ({others}) AS o"
-            f" USING ({contracts.quote(column)}) LIMIT 1"
-        ).fetchone()
+    numbers = set(range(len(staged)))
+    if not staged or not others:
+        return numbers
+    connection.execute(
+        "CREATE OR REPLACE TEMP VIEW claims AS " + _claims(connection, staged, "", [column])
     )
-    if not found:
-        raise InputError(
-            path,
-            f"none of its values occurs in {table} of release {staged.release}",
-            f"column {column!r}",
+    related = connection.execute(
+        f"SELECT DISTINCT source FROM claims SEMI JOIN ({others}) AS o"
+        f" USING ({contracts.quote(column)})"
+    ).fetchall()
+    return numbers - {source for (source,) in related}
+
+
+#: Column for the name of a staged file, as no input has it.
+_FILE = "lacus_staged_file"
+
+
+def _claims(
+    connection: duckdb.DuckDBPyConnection, staged: Sequence[Staged], others: str, columns: list[str]
+) -> str:
+    """Query for columns of all staged files, with their position as `source`, and of the others.
+
+    A column that an input does not have is null; `source` of the others is -1.
+    """
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE places AS"
+        f" SELECT unnest(?) AS {_FILE}, unnest(range(?)) AS source",
+        [[str(s.path) for s in staged], len(staged)],
+    )
+    parts = []
+    for there in dict.fromkeys(_present(s.schema.names, columns) for s in staged):
+        files = ", ".join(
+            contracts.literal(str(s.path))
+            for s in staged
+            if _present(s.schema.names, columns) == there
         )
+        parts.append(
+            f"SELECT source, file_row, file_sha256, {_select(columns, there)}"
+            f" FROM read_parquet([{files}], filename = '{_FILE}') JOIN places USING ({_FILE})"
+        )
+    if others:
+        there = _present(connection.sql(f"SELECT * FROM ({others}) LIMIT 0").columns, columns)
+        parts.append(
+            f"SELECT -1 AS source, file_row, file_sha256, {_select(columns, there)} FROM ({others})"
+        )
+    return " UNION ALL BY NAME ".join(parts)
+
+
+def _present(names: Iterable[str], columns: list[str]) -> tuple[bool, ...]:
+    lower = {name.lower() for name in names}
+    return tuple(column in lower for column in columns)
+
+
+def _select(columns: list[str], there: tuple[bool, ...]) -> str:
+    return ", ".join(
+        contracts.quote(c) if here else f"NULL AS {contracts.quote(c)}"
+        for c, here in zip(columns, there, strict=True)
+    )
 
 
 def _key(staged: Staged) -> list[str]:
@@ -138,7 +222,3 @@ def _key(staged: Staged) -> list[str]:
 
 def _source(staged: Staged) -> str:
     return f"read_parquet({contracts.literal(str(staged.path))})"
-
-
-def _side(alias: str, column: str, there: bool) -> str:
-    return f"{alias}.{contracts.quote(column)}" if there else "NULL"

@@ -12,7 +12,7 @@ from lake.conform import conform
 from lake.errors import InputError
 from lake.home import Home
 from lake.inputs import Role
-from lake.plan import Record, fingerprint, plan
+from lake.plan import Plan, Record, fingerprint, plan, recorded
 
 Progress = Callable[[str, int], None]
 
@@ -75,131 +75,186 @@ def ingest(home: Home, mission: str, release: str, progress: Progress | None = N
     -------
     Outcome
     """
-    todo = plan(home, mission, release)
-    if not todo.changed:
-        return Outcome(None, [], len(todo.kept), todo.refused + todo.unreadable, 0)
-    gone, kept = todo.gone, todo.kept
     while True:
-        job = _Job(home, mission, release, gone, progress or (lambda name, rows: None))
+        todo = plan(home, mission, release)
+        if not todo.changed:
+            unchanged = len(todo.kept) + len(todo.gone)  # what is refused has replaced nothing
+            return Outcome(None, [], unchanged, todo.refused + todo.unreadable, 0)
+        job = _Job(home, mission, release, todo, progress or (lambda name, rows: None))
         try:
-            done = [job.take(record) for record in todo.new]
-            rejected = [r for r in done if r.status == "rejected"]
-            paths = {r.file.path for r in rejected}
-            spared = [r for r in gone if r.file.path in paths]
-            if spared:  # what was refused was to replace these: they stay, so check against them
-                gone, kept = [r for r in gone if r not in spared], kept + spared
-                continue
-            committed = [r for r in done if r.status == "committed"]
-            snapshot = job.commit(committed, rejected + todo.unreadable, kept)
-            return Outcome(snapshot, committed, len(kept), rejected + todo.unreadable, len(gone))
+            return job.run()
+        except _OvertakenError:
+            continue
         finally:
             job.discard()
+
+
+class _OvertakenError(Exception):
+    """Another process has ingested the release since the plan was made."""
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What became of a file by itself: staged, unless its record says that it is rejected."""
+
+    record: Record
+    staged: Staged | None
+
+    def refuse(self, reason: str) -> "_Taken":
+        """Give the same file, rejected after all."""
+        read = self.record.rows_read
+        record = replace(
+            self.record, status="rejected", reason=reason, rows_committed=0, rows_rejected=read
+        )
+        return _Taken(record, None)
 
 
 class _Job:
     """One ingest under way: what is staged, and what the checks compare it with."""
 
     def __init__(
-        self, home: Home, mission: str, release: str, gone: list[Record], progress: Progress
+        self, home: Home, mission: str, release: str, todo: Plan, progress: Progress
     ) -> None:
-        self.store, self.mission, self.release = home.store, mission, release
-        self.gone = gone
+        self.store, self.mission, self.release, self.todo = home.store, mission, release, todo
         self.progress = progress
+        self.gone, self.kept = todo.gone, todo.kept
         self.staged: list[Staged] = []
         self.has_lake = self.store.exists
-        self.connection = self.store.connect() if self.has_lake else duckdb.connect()
+        self.connection = self.store.reader() if self.has_lake else duckdb.connect()
+        self._extra: dict[str, dict[str, pa.Field]] = {}
 
-    def take(self, record: Record) -> Record:
-        """Read, conform, stage and check one file; the record says what became of it."""
+    def run(self) -> Outcome:
+        """Take all files, check them beside each other, commit."""
+        taken = [self._take(record) for record in self.todo.new]
+        while True:
+            taken = self._settle(taken)
+            # What a refused file was to replace stays: the others are checked against it too.
+            refused = {t.record.place for t in taken if t.staged is None}
+            spared = [r for r in self.gone if r.place in refused]
+            if not spared:
+                break
+            self.gone = [r for r in self.gone if r.place not in refused]
+            self.kept = self.kept + spared
+        committed = [t.record for t in taken if t.staged is not None]
+        rejected = [t.record for t in taken if t.staged is None] + self.todo.unreadable
+        files = [t.staged for t in taken if t.staged is not None]
+        snapshot = self._commit(files, committed, rejected)
+        return Outcome(snapshot, committed, len(self.kept), rejected, len(self.gone))
+
+    def _take(self, record: Record) -> _Taken:
+        """Read, conform and stage one file, and check it by itself."""
         role = inputs.role(self.mission, record.file.role)
-        read = 0
-        staged = None
+        path, read, staged = record.file.path, 0, None
         try:
             with role.read(record.file) as reader:
-                rows = conform(reader, record.file, role, self._stored(role.table))
+                rows = conform(reader, record.file, role, self._extras(role.table))
                 with self.store.stage(role.table, self.release, rows.schema) as stage:
                     for batch in rows:
                         read += batch.num_rows
                         stage.write(batch)
-                        self.progress(record.file.path.name, read)
+                        self.progress(path.name, read)
             staged = stage.staged
             if staged is None:
-                raise InputError(record.file.path, "the table has no rows")
-            staged, reason = self._check(role, record, staged)
+                raise InputError(path, "the table has no rows")
+            self.staged.append(staged)
+            if not record.file.is_as_it_was():
+                raise InputError(path, "was changed while it was being read")
+            keep_first = record.file.options.get("duplicates") == "first"
+            checked, note = checks.unique(self.connection, staged, path, keep_first=keep_first)
         except InputError as error:
-            if staged is not None:
-                staged.path.unlink(missing_ok=True)
-            return replace(
-                record, status="rejected", reason=error.reason, rows_read=read, rows_rejected=read
-            )
-        self.staged.append(staged)
-        return replace(
+            return _Taken(replace(record, rows_read=read), None).refuse(error.reason)
+        self.staged.append(checked)
+        self._extras(role.table).update({f.name.lower(): f for f in checked.schema})
+        done = replace(
             record,
             status="committed",
-            reason=reason,
+            reason=note,
             rows_read=read,
-            rows_committed=staged.rows,
-            rows_rejected=read - staged.rows,
+            rows_committed=checked.rows,
+            rows_rejected=read - checked.rows,
         )
+        return _Taken(done, checked)
 
-    def _stored(self, table: str) -> dict[str, pa.DataType]:
-        """Types of the columns that inputs brought into a table: in the lake, or staged."""
-        types = {
-            f.name.lower(): f.type
-            for staged in self.staged
-            if staged.table == table
-            for f in staged.schema
-        }
-        if self.has_lake:
-            relation = self.connection.sql(f"SELECT * FROM lake.{table} LIMIT 0")
-            types |= {f.name.lower(): f.type for f in relation.to_arrow_table().schema}
-        return types
+    def _extras(self, table: str) -> dict[str, pa.Field]:
+        """Columns that a table has in the lake or from files staged so far, by lower-case name."""
+        if table not in self._extra:
+            self._extra[table] = _stored(self.connection, table) if self.has_lake else {}
+        return self._extra[table]
 
-    def _check(self, role: Role, record: Record, staged: Staged) -> tuple[Staged, str | None]:
-        """Check a staged file by itself and beside what stands in the release."""
-        keep_first = record.file.options.get("duplicates") == "first"
-        path = record.file.path
-        staged, reason = checks.unique(self.connection, staged, path, keep_first=keep_first)
-        checks.apart(self.connection, staged, self._others(role.table), path)
-        if role.matches is not None:
-            table, column = role.matches
-            checks.matches(self.connection, staged, table, column, self._others(table), path)
-        return staged, reason
+    def _settle(self, taken: list[_Taken]) -> list[_Taken]:
+        """Refuse the files that cannot stand beside each other and beside what is kept."""
+        settled = list(taken)
+        for name, role in inputs.roles(self.mission).items():
+            self._settle_role(settled, name, role)
+        return settled
 
-    def _others(self, table: str) -> str:
-        """Query for the rows of a table that will stand beside a file's after the commit."""
+    def _settle_role(self, taken: list[_Taken], name: str, role: Role) -> None:
+        places = [
+            i for i, t in enumerate(taken) if t.record.file.role == name and t.staged is not None
+        ]
+        beside = self._others(role.table, taken, but=name)
+        clashes = checks.apart(self.connection, _files(taken, places), beside)
+        for k, clash in clashes.items():
+            taken[places[k]] = taken[places[k]].refuse(self._clash(role.table, clash))
+        if role.matches is None:
+            return
+        table, column = role.matches
+        places = [i for i in places if taken[i].staged is not None]
+        others = self._others(table, taken)
+        alien = checks.unrelated(self.connection, _files(taken, places), column, others)
+        for k in alien:
+            taken[places[k]] = taken[places[k]].refuse(
+                f"column {column!r}: none of its values occurs in {table} of release {self.release}"
+            )
+
+    def _clash(self, table: str, clash: checks.Clash) -> str:
+        records = self.todo.new + self.kept
+        names = [r.file.path.name for r in records if r.file.sha256 == clash.other_sha256]
+        key = ", ".join(contracts.table(table).key[1:])
+        other = names[0] if names else f"another file (sha256 {clash.other_sha256[:12]}...)"
+        return f"row {clash.row}: has the key ({key}) of row {clash.other_row} of {other}"
+
+    def _others(self, table: str, taken: list[_Taken], but: str | None = None) -> str:
+        """Query for a table's rows that will stand in the release, save those of a role's files."""
         parts = []
-        if files := [str(staged.path) for staged in self.staged if staged.table == table]:
+        files = [
+            str(t.staged.path)
+            for t in taken
+            if t.staged is not None and t.staged.table == table and t.record.file.role != but
+        ]
+        if files:
             names = ", ".join(map(contracts.literal, files))
             parts.append(f"SELECT * FROM read_parquet([{names}], union_by_name => true)")
         if self.has_lake:
             kept = f"SELECT * FROM lake.{table} WHERE release = {contracts.literal(self.release)}"
-            if self.gone:
-                gone = ", ".join(contracts.literal(r.file.sha256) for r in self.gone)
-                kept += f" AND file_sha256 NOT IN ({gone})"
+            gone = sorted(r.file.sha256 for r in self.gone if self._table(r) == table)
+            if gone:
+                kept += f" AND file_sha256 NOT IN ({', '.join(map(contracts.literal, gone))})"
             parts.append(kept)
         return " UNION ALL BY NAME ".join(parts)
 
-    def commit(self, committed: list[Record], rejected: list[Record], kept: list[Record]) -> int:
+    def _commit(self, files: list[Staged], committed: list[Record], rejected: list[Record]) -> int:
         """Register what is staged, take out what is gone, and record it, in one transaction."""
-        self.connection.close()
         words = [
             f"{len(committed)} files in", f"{len(self.gone)} out", f"{len(rejected)} rejected",
         ]  # fmt: skip
         info = {
-            "fingerprint": fingerprint(kept + committed),
+            "fingerprint": fingerprint(self.kept + committed),
             "inputs": {r.file.path.name: r.file.sha256 for r in committed[:100]},
         }
         message = f"ingest {self.mission} {self.release}: {', '.join(words)}"
         with self.store.commit(message, info) as commit:
-            for record in self.gone:
-                where = "release = ? AND file_sha256 = ?"
-                commit.delete(self._table(record), where, [self.release, record.file.sha256])
-            for staged in self.staged:
+            if recorded(commit.connection, self.mission, self.release) != self.todo.known:
+                raise _OvertakenError
+            for table in sorted({self._table(r) for r in self.gone}):
+                gone = [r.file.sha256 for r in self.gone if self._table(r) == table]
+                where = "release = ? AND file_sha256 IN (SELECT unnest(?))"
+                commit.delete(table, where, [self.release, gone])
+            for staged in files:
                 commit.add(staged)
             self._record(commit, committed + rejected)
             for table in sorted({self._table(r) for r in committed + self.gone}):
-                part = [r for r in kept + committed if self._table(r) == table]
+                part = [r for r in self.kept + committed if self._table(r) == table]
                 version = max((r.version for r in part), default=0)
                 commit.record(table, self.release, fingerprint(part), str(version))
         return commit.snapshot
@@ -214,10 +269,12 @@ class _Job:
         )
         here = [self.mission, self.release]
         commit.connection.execute(f"{supersede} AND status = 'rejected'", here)
-        for record in self.gone:
+        for role in sorted({r.file.role for r in self.gone}):
+            gone = [r.file.sha256 for r in self.gone if r.file.role == role]
             commit.connection.execute(
-                f"{supersede} AND status = 'committed' AND role = ? AND sha256 = ?",
-                [*here, record.file.role, record.file.sha256],
+                f"{supersede} AND status = 'committed' AND role = ?"
+                " AND sha256 IN (SELECT unnest(?))",
+                [*here, role, gone],
             )
         time = now()
         rows = [
@@ -250,3 +307,21 @@ class _Job:
         self.connection.close()
         for staged in self.staged:
             staged.path.unlink(missing_ok=True)
+
+
+def _files(taken: list[_Taken], places: list[int]) -> list[Staged]:
+    return [staged for i in places if (staged := taken[i].staged) is not None]
+
+
+def _stored(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, pa.Field]:
+    """Fields of a table of the lake by lower-case name, with the units of its columns."""
+    meanings = {
+        name: contracts.field_metadata(unit, ucd, text)
+        for name, unit, ucd, text in connection.execute(
+            "SELECT column_name, unit, ucd, description FROM lake.meta.columns"
+            " WHERE table_name = ?",
+            [table],
+        ).fetchall()
+    }
+    schema = connection.sql(f"SELECT * FROM lake.{table} LIMIT 0").to_arrow_table().schema
+    return {f.name.lower(): f.with_metadata(meanings.get(f.name)) for f in schema}

@@ -42,6 +42,14 @@ class InputFile:
         """Options in the one spelling that `meta.files` and fingerprints use."""
         return json.dumps(dict(self.options), sort_keys=True)
 
+    def is_as_it_was(self) -> bool:
+        """Whether the file has the size and time of modification that it had when hashed."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return False
+        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns)
+
 
 @dataclass(frozen=True)
 class Role:
@@ -84,8 +92,8 @@ class Role:
 
 #: Options that every role has.
 COMMON_OPTIONS = {
-    "duplicates": "reject (default): a repeated key rejects the file; first: the first row of a "
-    "key is kept and the others are counted as rejected rows",
+    "duplicates": "what happens if a key is repeated within a file; reject (default): the file is "
+    "rejected; first: the first row of each key is kept, the others count as rejected rows",
 }
 
 _COMPRESSED = (".gz",)

@@ -1,20 +1,27 @@
 """What an ingest has to do: the registered files of a release against those in the lake."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+
 from lake import inputs
 from lake.home import Home
 from lake.inputs import InputFile
+
+#: Role, SHA-256, options as JSON, version of the reader.
+Identity = tuple[str, str, str, int]
 
 _FILES = """
 SELECT role, path, size, mtime_ns, sha256, options, reader_version, status, reason,
     rows_read, rows_committed, rows_rejected
 FROM meta.files
 WHERE mission = ? AND release = ? AND status <> 'superseded'
+ORDER BY ALL
 """
 
 
@@ -30,10 +37,15 @@ class Record:
     rows_committed: int = 0
     rows_rejected: int = 0
 
-    @property
-    def identity(self) -> tuple[str, str, str, int]:
+    @functools.cached_property
+    def identity(self) -> Identity:
         """Role, bytes, options and reader: records that agree in these hold the same rows."""
         return (self.file.role, self.file.sha256, self.file.options_json, self.version)
+
+    @property
+    def place(self) -> tuple[str, Path]:
+        """Role and path: a file replaces the one that was read in the same place."""
+        return (self.file.role, self.file.path)
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,8 @@ class Plan:
     changed : bool
         Whether anything differs from when the release was last ingested. A file that was refused
         then is read again only if something has changed.
+    known : list of Record
+        What the lake recorded when the plan was made.
     """
 
     new: list[Record]
@@ -63,6 +77,7 @@ class Plan:
     refused: list[Record]
     unreadable: list[Record]
     changed: bool
+    known: list[Record]
 
 
 def plan(home: Home, mission: str, release: str) -> Plan:
@@ -70,45 +85,35 @@ def plan(home: Home, mission: str, release: str) -> Plan:
 
     A file is hashed only if its size or time of modification differ from when it last was.
     """
-    known = _known(home, mission, release)
+    known = []
+    if home.store.exists:
+        with home.store.reader() as connection:
+            known = recorded(connection, mission, release)
     wanted, unreadable = _registered(home, mission, release, known)
     present = {r.identity: r for r in known if r.status == "committed"}
-    refused = {r.identity: r for r in known if r.status == "rejected"}
+    rejected = {r.identity: r for r in known if r.status == "rejected" and r.file.sha256}
+    lost = {r.file.path for r in unreadable}
     lost_before = {r.file.path for r in known if r.status == "rejected" and not r.file.sha256}
     new = [r for i, r in wanted.items() if i not in present]
-    gone = [r for i, r in present.items() if i not in wanted and not _lost(r, unreadable)]
-    return Plan(
-        new,
-        gone,
-        [r for r in present.values() if r not in gone],
-        [refused[r.identity] for r in new if r.identity in refused],
-        unreadable,
-        bool(gone)
-        or any(r.identity not in refused for r in new)
-        or any(r.file.path not in lost_before for r in unreadable),
+    refused = [rejected[r.identity] for r in new if r.identity in rejected]
+    gone = [r for i, r in present.items() if i not in wanted and not _below(r.file.path, lost)]
+    leaving = {r.identity for r in gone}
+    # What a refused file was to replace is still there, and stays for as long as it is refused.
+    standing = {r.place for r in refused}
+    changed = (
+        any(r.place not in standing for r in gone)
+        or len(new) > len(refused)
+        or len(rejected) > len(refused)
+        or lost != lost_before
     )
+    kept = [r for i, r in present.items() if i not in leaving]
+    return Plan(new, gone, kept, refused, unreadable, changed, known)
 
 
-def fingerprint(records: Iterable[Record]) -> str:
-    """Digest of the inputs of a release: the same inputs in any order give the same."""
-    identities = sorted(record.identity for record in records)
-    return hashlib.sha256(json.dumps(identities).encode()).hexdigest()
-
-
-def _lost(record: Record, unreadable: list[Record]) -> bool:
-    """Whether a committed file cannot be seen because the path registered for it is not there."""
-    return any(
-        lost.file.path == record.file.path or lost.file.path in record.file.path.parents
-        for lost in unreadable
-    )
-
-
-def _known(home: Home, mission: str, release: str) -> list[Record]:
-    """Records of `meta.files` that are still of account."""
-    if not home.store.exists:
-        return []
+def recorded(connection: duckdb.DuckDBPyConnection, mission: str, release: str) -> list[Record]:
+    """Records of `meta.files` that are still of account, in one order."""
     records = []
-    for row in home.store.sql(_FILES, [mission, release]).fetchall():
+    for row in connection.execute(_FILES, [mission, release]).fetchall():
         role, path, size, mtime_ns, sha256, options, version, status, reason, *rows = row
         file = InputFile(
             Path(path), mission, release, role, json.loads(options or "{}"), size, mtime_ns,
@@ -118,9 +123,20 @@ def _known(home: Home, mission: str, release: str) -> list[Record]:
     return records
 
 
+def fingerprint(records: Iterable[Record]) -> str:
+    """Digest of the inputs of a release: the same inputs in any order give the same."""
+    identities = sorted(record.identity for record in records)
+    return hashlib.sha256(json.dumps(identities).encode()).hexdigest()
+
+
+def _below(path: Path, roots: set[Path]) -> bool:
+    """Whether a path is one of some paths or lies below one."""
+    return bool(roots) and (path in roots or not roots.isdisjoint(path.parents))
+
+
 def _registered(
     home: Home, mission: str, release: str, known: list[Record]
-) -> tuple[dict[tuple[str, str, str, int], Record], list[Record]]:
+) -> tuple[dict[Identity, Record], list[Record]]:
     """Registered files as they are now, by identity, and paths that cannot be read.
 
     Files of equal bytes in one role count once.
@@ -129,7 +145,7 @@ def _registered(
     sources = [s for s in home.sources() if (s.mission, s.release) == (mission, release)]
     order = list(inputs.roles(mission))
     sources.sort(key=lambda source: order.index(source.role))
-    files: dict[tuple[str, str, str, int], Record] = {}
+    files: dict[Identity, Record] = {}
     unreadable = []
     for source in sources:
         role = inputs.role(mission, source.role)
