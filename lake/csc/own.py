@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -106,10 +107,13 @@ def master_classes(classified: pa.Table) -> pa.Table:
 
 def _identified(table: pa.Table) -> pa.Table:
     """Give a table the columns that the views sort and join by, where it has none."""
+    table = table.rename_columns([name.lower() for name in table.column_names])
     names = set(table.column_names)
-    row = pa.array(range(1, table.num_rows + 1), pa.int64())
-    if "file_row" not in names:
-        table = table.append_column("file_row", row)
+    # Rows of a lake carry the numbers that they have in their files: here the order counts.
+    row = pa.array(np.arange(1, table.num_rows + 1))
+    if "file_row" in names:
+        table = table.drop_columns(["file_row"])
+    table = table.append_column("file_row", row)
     for name, value in _NOWHERE.items():
         if name not in names:
             table = table.append_column(name, pa.repeat(value, table.num_rows))
