@@ -131,6 +131,12 @@ def _describe(connection: duckdb.DuckDBPyConnection) -> None:
     ]
     connection.execute("DELETE FROM lake.meta.columns WHERE origin <> 'input'")
     _insert(connection, "meta.columns", rows)
+    # An input's column that the contracts have come to declare is described by them.
+    connection.execute(
+        "DELETE FROM lake.meta.columns AS c WHERE origin = 'input' AND EXISTS (SELECT 1 FROM"
+        " lake.meta.columns AS d WHERE d.table_name = c.table_name"
+        " AND lower(d.column_name) = lower(c.column_name) AND d.origin <> 'input')"
+    )
     connection.execute("DELETE FROM lake.meta.lineage")
     _insert(connection, "meta.lineage", lineage)
 
