@@ -66,21 +66,37 @@ def bars(counts: Mapping[str, float]) -> dg.MarkdownMetadataValue | None:
     top = max(counts.values(), default=0)
     if not top:
         return None
-    height = 12 * len(counts)
-    rows = "".join(
-        f"<text y='{12 * i + 9}'>{label}</text>"
-        f"<rect x='60' y='{12 * i}' width='{round(110 * value / top)}' height='9' fill='#36c'/>"
-        for i, (label, value) in enumerate(counts.items())
-    )
-    svg = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='180' height='{height}' font-size='9'>"
-        f"{rows}</svg>"
-    )
-    return dg.MarkdownMetadataValue(f"![bars](data:image/svg+xml,{quote(svg, safe=_SAFE)})")
+    widths = [round(110 * value / top) for value in counts.values()]
+    strokes = "".join(f"M60,{12 * i + 6}h{width}" for i, width in enumerate(widths))
+    drawn = f"<path d='{strokes}' stroke='%2336c' stroke-width='8'/>{_labels(counts)}"
+    return _picture("bars", 180, 12 * len(counts), drawn)
 
 
-#: Characters that a data URI inside Markdown bears unquoted.
-_SAFE = "=:/'*., "
+def heat(shares: Sequence[Sequence[float]], names: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """A small square of shades, one row for each true class; see `bars`."""
+    cells = "".join(
+        f"<path d='M{60 + 20 * column},{12 * row + 6}h20' opacity='{share:.1g}'/>"
+        for row, line in enumerate(shares)
+        for column, share in enumerate(line)
+        if share >= 0.005
+    )
+    drawn = f"<g stroke='%2336c' stroke-width='12'>{cells}</g>{_labels(names)}"
+    return _picture("confusion", 60 + 20 * len(names), 12 * len(names), drawn)
+
+
+def _labels(names: Iterable[str]) -> str:
+    lines = "".join(f"<tspan x='0' dy='12'>{name}</tspan>" for name in names)
+    return f"<text y='-3' font-size='9'>{lines}</text>"
+
+
+def _picture(name: str, width: int, height: int, drawn: str) -> dg.MarkdownMetadataValue:
+    """Inline an SVG, quoting no more than a data URI inside Markdown needs."""
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}'>{drawn}</svg>"
+    return dg.MarkdownMetadataValue(f"![{name}](<data:image/svg+xml,{quote(svg, safe=_SAFE)}>)")
+
+
+#: Characters that a data URI in angle brackets bears unquoted; % is ours, quoted already.
+_SAFE = "=:/'*.,% "
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MarkdownMetadataValue:

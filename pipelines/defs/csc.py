@@ -153,11 +153,21 @@ def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str)
         {
             name: {
                 "scores": metadata.table(shown.columns, shown.rows()),
-                "confusion": dg.MetadataValue.path(path),
+                "confusion (posterior, true class by row)": _confusion(scored),
+                "confusion, all classes": dg.MetadataValue.path(path),
             }
         },
         [(path, "figure")],
     )
+
+
+def _confusion(scored: pa.Table) -> dg.MarkdownMetadataValue:
+    """Shade of each aggregated class taken for each other."""
+    groups = list(dict.fromkeys(features.AGGREGATE.values()))
+    counts = pl.DataFrame(scored).filter(metric="confusion", level="aggregate", method="posterior")
+    shares = {(t, p): v / n if n else 0.0 for t, p, v, n in counts.select(
+        "class", "predicted_class", "value", "n").iter_rows()}  # fmt: skip
+    return metadata.heat([[shares.get((t, p), 0.0) for p in groups] for t in groups], groups)
 
 
 def _class_balance(home: lake.Home, release: str) -> Mapping[str, Any]:
