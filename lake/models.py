@@ -137,9 +137,8 @@ def _parse(name: str, text: str) -> View:
         query = sqlglot.parse_one(text, dialect="duckdb")
     except sqlglot.ParseError as error:
         raise LacusError(f"sql of {name}: {error}") from None
-    if any(
-        isinstance(part, exp.Star) for s in query.find_all(exp.Select) for part in s.expressions
-    ):
+    selected = [part for s in query.find_all(exp.Select) for part in s.expressions]
+    if any(part.is_star or part.find(exp.Columns) for part in selected):
         raise LacusError(f"sql of {name}: SELECT * hides what the view promises; name its columns")
     aliases = {cte.alias_or_name for cte in query.find_all(exp.CTE)}
     read = {f"{t.db}.{t.name}" if t.db else t.name for t in query.find_all(exp.Table)} - aliases
