@@ -11,7 +11,7 @@ __all__ = ["CITATIONS", "ROLES", "classify_table", "master_classes"]
 
 #: What to cite for products made from this mission's tables.
 CITATIONS = (
-    "Perez-Diaz, Martinez-Galarza, Caicedo, D'Abrusco 2024, MNRAS 528, 4852 (arXiv 2401.12203): "
+    "Perez-Diaz, Martinez-Galarza, Caicedo, D'Abrusco 2024, MNRAS (arXiv 2401.12203): "
     "unsupervised classification of Chandra sources",
     "Evans et al. 2024, ApJS 274, 22 (arXiv 2407.10799): Chandra Source Catalog, release 2",
 )
