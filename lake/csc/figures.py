@@ -52,7 +52,8 @@ def confusion(validation: pa.Table) -> "Figure":
                 )
         axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=60, ha="right")
         axes.set_yticks(
-            range(len(CLASSES)), [f"{c} ({int(n)})" for c, n in zip(CLASSES, total[:, 0], strict=True)]
+            range(len(CLASSES)),
+            [f"{c} ({int(n)})" for c, n in zip(CLASSES, total[:, 0], strict=True)],
         )
         axes.set(title=method, xlabel="predicted class", ylabel="labelled class (detections)")
     return figure

@@ -39,3 +39,28 @@ def grouped_folds(
     fold_of_source = np.empty(len(first), dtype=np.int64)
     fold_of_source[dealt] = np.arange(len(first)) % folds
     return fold_of_source[inverse]
+
+
+def some_sources(sources: npt.NDArray[np.object_], rows: int, seed: int) -> npt.NDArray[np.bool_]:
+    """Draw whole sources at random until they have a number of rows.
+
+    Parameters
+    ----------
+    sources : ndarray of str, shape (n,)
+        The source of each row.
+    rows : int
+        Rows wanted at the most; all are kept if there are no more.
+    seed : int
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True for the rows of the drawn sources.
+    """
+    if len(sources) <= rows:
+        return np.ones(len(sources), bool)
+    _, index, counts = np.unique(sources.astype(str), return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    drawn = np.zeros(len(counts), bool)
+    drawn[order[np.cumsum(counts[order]) <= rows]] = True
+    return drawn[index]

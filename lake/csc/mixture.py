@@ -16,6 +16,7 @@ from lake.errors import LacusError
 FloatArray = npt.NDArray[np.float64]
 
 _SILHOUETTE_ROWS = 5000  # the silhouette is quadratic in rows
+_SELECTION_ROWS = 100_000  # enough to tell k from k + 1; the fits of a whole catalogue take hours
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def select_components(
     pyarrow.Table
         One row per number: k, bic (lower is better), silhouette (Rousseeuw 1987, -1..1, higher
         is better, on at most 5000 rows; null where one component holds all of them),
-        log_likelihood, converged, rows.
+        log_likelihood, converged, rows (those fitted: at most 100,000, drawn at random).
 
     Raises
     ------
@@ -192,13 +193,8 @@ def select_components(
     """
     from sklearn.metrics import silhouette_score
 
-    complete = x[~np.isnan(x).any(axis=1)]
-    sample = complete
-    if len(complete) > _SILHOUETTE_ROWS:
-        chosen = np.random.default_rng(seed).choice(
-            len(complete), _SILHOUETTE_ROWS, replace=False, shuffle=False
-        )
-        sample = complete[np.sort(chosen)]
+    complete = _some_rows(x[~np.isnan(x).any(axis=1)], _SELECTION_ROWS, seed)
+    sample = _some_rows(complete, _SILHOUETTE_ROWS, seed)
     rows = []
     for k in components:
         mixture = fit_mixture(complete, k, seed)
@@ -227,3 +223,11 @@ def select_components(
         ]
     )
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _some_rows(x: FloatArray, rows: int, seed: int) -> FloatArray:
+    """Draw rows at random, in their order, where there are more."""
+    if len(x) <= rows:
+        return x
+    chosen = np.random.default_rng(seed).choice(len(x), rows, replace=False, shuffle=False)
+    return x[np.sort(chosen)]

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from lake.csc.classify import Method, classify
 from lake.csc.features import AGGREGATE, CLASSES, PROBABILITIES, feature_matrix, label_codes
-from lake.csc.folds import grouped_folds
+from lake.csc.folds import grouped_folds, some_sources
 from lake.csc.model import train
 from lake.errors import LacusError
 
@@ -61,6 +61,10 @@ _RELIABILITY = pa.schema(
 )
 
 
+MAX_ROWS = 100_000
+"""Detections that a cross-validation looks at, at the most."""
+
+
 class Validation(NamedTuple):
     """What `cross_validate` found; summary and confusion share one schema.
 
@@ -88,7 +92,7 @@ class Validation(NamedTuple):
 
 
 def cross_validate(
-    table: pa.Table, folds: int = 5, seed: int = 42, components: int = 6
+    table: pa.Table, folds: int = 5, seed: int = 42, components: int = 6, rows: int = MAX_ROWS
 ) -> Validation:
     """Test both classifiers on sources that their training has not seen.
 
@@ -100,6 +104,9 @@ def cross_validate(
         The sources with a label are dealt out to this many folds.
     seed, components : int
         Of `lake.csc.model.train`.
+    rows : int
+        Of a larger table, whole sources are drawn at random up to this many detections: the
+        figures are as good, and the time does not grow with the catalogue.
 
     Returns
     -------
@@ -123,9 +130,11 @@ def cross_validate(
     ``aggregate`` sums the probabilities of a group first. A recall or precision over nothing
     is null; balanced accuracy is the mean recall of the classes that occur.
     """
+    sources = np.array([str(name).strip() for name in table.column("name").to_pylist()], object)
+    drawn = some_sources(sources, rows, seed)
+    table, sources = table.filter(pa.array(drawn)), sources[drawn]
     truth = label_codes(table.column("main_type")).astype(np.int64)
     scored = (truth >= 0) & ~np.isnan(feature_matrix(table)).any(axis=1)
-    sources = np.array([str(name).strip() for name in table.column("name").to_pylist()], object)
     distinct = len(set(sources[scored].tolist()))
     if folds < 2 or distinct < folds or len(np.unique(truth[scored])) < 2:
         raise LacusError(
@@ -133,11 +142,11 @@ def cross_validate(
             f"with all features, and 2 classes; there are {distinct} sources of "
             f"{len(np.unique(truth[scored]))} classes"
         )
-    rows = np.flatnonzero(scored)
-    fold = grouped_folds(sources[rows], truth[rows], folds, seed)
-    probabilities = {method: np.empty((len(rows), len(CLASSES))) for method in METHODS}
+    labelled = np.flatnonzero(scored)
+    fold = grouped_folds(sources[labelled], truth[labelled], folds, seed)
+    probabilities = {method: np.empty((len(labelled), len(CLASSES))) for method in METHODS}
     for held in range(folds):
-        out = rows[fold == held]
+        out = labelled[fold == held]
         rest = ~np.isin(sources.astype(str), sources[out].astype(str))
         model = train(table.filter(pa.array(rest)), components=components, seed=seed)
         unseen = table.take(pa.array(out)).drop_columns(["main_type"])
@@ -146,7 +155,7 @@ def cross_validate(
             probabilities[method][fold == held] = np.column_stack(
                 [pc.fill_null(result.column(column), np.nan).to_numpy() for column in PROBABILITIES]
             )
-    return score(truth[rows], probabilities)
+    return score(truth[labelled], probabilities)
 
 
 def score(truth: IntArray, probabilities: dict[Method, FloatArray]) -> Validation:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from lake.csc.folds import grouped_folds
+from lake.csc.folds import grouped_folds, some_sources
 
 
 def test_sources_stay_together_and_classes_are_spread():
@@ -24,3 +24,13 @@ def test_row_order_does_not_change_the_folds():
     back = np.arange(40)[::-1]
     np.testing.assert_array_equal(grouped_folds(names[back], labels[back], 4, seed=3), fold[back])
     assert (grouped_folds(names, labels, 4, seed=4) != fold).any()
+
+
+def test_some_sources_draws_whole_sources_up_to_a_number_of_rows():
+    sources = np.array([f"s{i // 3}" for i in range(300)], object)
+    drawn = some_sources(sources, 100, seed=1)
+    assert 90 <= drawn.sum() <= 100
+    assert set(sources[drawn]).isdisjoint(sources[~drawn])
+    assert (some_sources(sources, 100, seed=1) == drawn).all()
+    assert not (some_sources(sources, 100, seed=2) == drawn).all()
+    assert some_sources(sources, 300, seed=1).all()
