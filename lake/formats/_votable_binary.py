@@ -269,6 +269,10 @@ def _cells(flat: Bytes, counts: Places, field: Field, missing: BoolArray | None)
     """
     if field.is_text and not field.is_list:
         return null_where(_strings(flat, counts, field), missing)
+    if field.is_text and (counts % field.dims[0]).any():
+        index = int(np.argmax(counts % field.dims[0] != 0))
+        problem = f"{counts[index]} characters, expected a multiple of {field.dims[0]}"
+        raise CellError(index, problem)
     try:
         if field.is_text:
             counts = counts // field.dims[0]

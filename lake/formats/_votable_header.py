@@ -28,7 +28,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "floatComplex": pa.list_(pa.float32(), 2),
     "doubleComplex": pa.list_(pa.float64(), 2),
 }
-_ARRAYSIZE = re.compile(r"(?:[0-9]+x)*(?:[0-9]+\*?|\*)")
+_ARRAYSIZE = re.compile(r"(?:[1-9][0-9]*x)*(?:[0-9]+\*?|\*)")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Reading a CSC-like VOTable, against astropy: run with `-m benchmark -s`."""
 
+import base64
 import io
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -11,6 +13,8 @@ import pytest
 from lake.formats.votable import read_votable
 
 ROWS = 100_000
+# Writing takes astropy longer than reading; a tenth of the rows is written, and repeated.
+REPEATED = 10
 SERIALISATIONS = ("tabledata", "binary", "binary2")
 
 
@@ -46,8 +50,13 @@ def _written(table, serialisation: str) -> bytes:
         if field.name.startswith("count_"):
             field.values.null = -99
     file = io.BytesIO()
-    document.to_xml(file, tabledata_format=serialisation)
-    return file.getvalue()
+    # The C writer of astropy 8.0.2 writes one byte past its buffer, and crashes now and then.
+    document.to_xml(file, tabledata_format=serialisation, _debug_python_based_parser=True)
+    if serialisation == "tabledata":
+        before, rows, after = re.split(rb"(?<=<TABLEDATA>)|(?=</TABLEDATA>)", file.getvalue())
+        return before + rows * REPEATED + after
+    before, rows, after = re.split(rb"(?<=base64\">)|(?=</STREAM>)", file.getvalue())
+    return before + base64.encodebytes(base64.b64decode(rows) * REPEATED) + after
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -67,7 +76,7 @@ def test_votable_against_astropy() -> None:
     print(f"\n{ROWS:,} rows, 60 columns\nserialisation      MB  astropy s   ours s   ratio")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        table = _csc_like(ROWS)
+        table = _csc_like(ROWS // REPEATED)
         for serialisation in SERIALISATIONS:
             data = _written(table, serialisation)
             ours = min(_seconds(lambda data=data: read_votable(data)) for _ in range(3))

@@ -194,7 +194,8 @@ def written_tables(draw: st.DrawFn) -> bytes:
                 # Never drawn as a value.
                 f.values.null = int(np.iinfo(table[f.name].dtype).min)
         file = io.BytesIO()
-        tree.to_xml(file, tabledata_format=serialisation)
+        # The C writer of astropy 8.0.2 writes one byte past its buffer, and crashes now and then.
+        tree.to_xml(file, tabledata_format=serialisation, _debug_python_based_parser=True)
     return file.getvalue()
 
 
@@ -476,6 +477,9 @@ def test_other_character_sets(encoding: str, monkeypatch: pytest.MonkeyPatch) ->
     data = document(field("grün", "char", "*"), tabledata(["é"])).decode()
     data = data.replace("UTF-8", encoding.upper())
     assert ours(data.encode(encoding)) == {"grün": ["é"]}
+    # A character may be cut in two.
+    monkeypatch.setattr(_votable_stream, "BLOCK", 101)
+    assert ours(data.encode(encoding)) == {"grün": ["é"]}
 
 
 def test_a_doctype_without_entities_is_accepted() -> None:
@@ -683,6 +687,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         (document("", tabledata(["1"])), "no FIELD"),
         (document(field("a", "quad"), ""), "FIELD 1, column 'a': datatype 'quad' is none of"),
         (document(field("a", "int", "2,3"), ""), "arraysize '2,3' is not understood"),
+        (document(field("a", "char", "0x3"), ""), "arraysize '0x3' is not understood"),
         (document('<FIELD datatype="int"/>', ""), "FIELD 1: neither name nor ID"),
         (b'<?xml version="1.0" encoding="rot13"?><VOTABLE/>', "unknown character set 'rot13'"),
         (b'<?xml version="1.0"?><!DOCTYPE v [<!ENTITY e "x">]><VOTABLE>&e;</VOTABLE>',
@@ -768,6 +773,7 @@ def test_truncation_names_the_row() -> None:
         ("boolean", "2", b"TFFx", "row 2, column 'a': the byte 0x78 is not a boolean"),
         ("char", "2", b"ab\xff\xfe", "row 2, column 'a': not in the declared character set"),
         ("unicodeChar", "1", b"\0a\xd8\0", "row 2, column 'a': not UTF-16"),
+        ("char", "2x*", b"\0\0\0\2ab\0\0\0\3abc", "row 2, column 'a': 3 characters, expected"),
         ("int", "2x*", b"\0\0\0\1\0\0\0\1", "row 1, column 'a': 1 values, expected a multiple"),
     ],
 )
