@@ -51,6 +51,8 @@ def sync(connection: duckdb.DuckDBPyConnection) -> bool:
     for table in contracts.tables().values():
         for statement in _alterations(table, present.get(table.name)):
             connection.execute(statement)
+    for name in _stored_views(connection) - set(models.views()):
+        connection.execute(f"DROP VIEW lake.{name}")
     for view in models.views().values():
         for statement in view.ddl():
             connection.execute(statement)
@@ -84,6 +86,14 @@ def _stored_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str,
     for table, column, kind in rows:
         tables.setdefault(table, {})[column] = kind
     return tables
+
+
+def _stored_views(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    rows = connection.execute(
+        "SELECT schema_name || '.' || view_name FROM duckdb_views()"
+        " WHERE database_name = 'lake' AND NOT internal"
+    ).fetchall()
+    return {name for (name,) in rows}
 
 
 def _alterations(table: contracts.Table, stored: dict[str, str] | None) -> list[str]:
