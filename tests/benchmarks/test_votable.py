@@ -25,9 +25,12 @@ def _csc_like(rows: int):
     rng = np.random.default_rng(7)
     table = Table()
     places = rng.uniform(0, 360, rows)
-    table["name"] = [f"2CXO J{int(p * 1e5):09d}" for p in places]
+    # As objects, strings get a length of their own in each row.
+    names = [f"2CXO J{int(p * 1e5):09d}"[: 15 + i % 5] for i, p in enumerate(places)]
+    table["name"] = np.array(names, object)
     table["likelihood_class"] = rng.choice(["TRUE", "MARGINAL"], rows)
-    table["detect_stack_id"] = [f"acisfJ{int(p * 1e4):07d}_001" for p in places]
+    stacks = [f"acisfJ{int(p * 1e4):07d}_001" for p in places]
+    table["detect_stack_id"] = np.array(stacks, object)
     for i in range(5):
         table[f"flag_{i}"] = rng.random(rows) < 0.1
     for i in range(4):
