@@ -17,7 +17,10 @@ from lake.errors import LacusError
 
 @dataclass(frozen=True)
 class Staged:
-    """A Parquet file that waits to be registered: its table, release, rows and Arrow schema."""
+    """A Parquet file that waits to be registered: its table, release, rows and Arrow schema.
+
+    Columns of the file that the schema does not have hold no value.
+    """
 
     table: str
     release: str
@@ -33,6 +36,16 @@ class Stage:
         self._table, self._release, self._path, self._schema = table, release, path, schema
         self._writer: pq.ParquetWriter | None = None
         self._rows = 0
+        # A column of text that no contract, no unit, no format declares: if nothing is in it,
+        # its type is anyone's guess, and is left to the first input that has a value.
+        declared = contracts.table(table).by_name
+        self._untyped = {
+            f.name
+            for f in schema
+            if f.type == pa.string()
+            and f.name.lower() not in declared
+            and not set(f.metadata or {}) - {b"description"}
+        }
         # One row of a table of lists is large: small groups make the look-up of one row cheap.
         has_lists = any(pa.types.is_nested(f.type) for f in schema)
         self._group = 1000 if has_lists else 122_880
@@ -44,6 +57,9 @@ class Stage:
             bare = pa.schema([f.remove_metadata() for f in self._schema])
             self._writer = pq.ParquetWriter(self._path, bare, compression="zstd")
         self._rows += batch.num_rows
+        for name in list(self._untyped):
+            if batch.column(name).null_count < batch.num_rows:
+                self._untyped.remove(name)
         table = pa.Table.from_batches([batch]).cast(self._writer.schema)
         self._writer.write_table(table, row_group_size=self._group)
 
@@ -62,7 +78,8 @@ class Stage:
         """What was written, or None if there was no row."""
         if self._writer is None:
             return None
-        return Staged(self._table, self._release, self._path, self._rows, self._schema)
+        schema = pa.schema([f for f in self._schema if f.name not in self._untyped])
+        return Staged(self._table, self._release, self._path, self._rows, schema)
 
 
 class Commit:
@@ -105,7 +122,7 @@ class Commit:
         os.replace(staged.path, target)
         self.connection.execute(
             "CALL ducklake_add_data_files('lake', ?, ?, schema => ?, allow_missing => true,"
-            " hive_partitioning => true)",
+            " ignore_extra_columns => true, hive_partitioning => true)",
             [name, str(target), namespace],
         )
 

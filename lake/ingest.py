@@ -189,23 +189,26 @@ class _Job:
         return settled
 
     def _settle_role(self, taken: list[_Taken], name: str, role: Role) -> None:
-        places = [
-            i for i, t in enumerate(taken) if t.record.file.role == name and t.staged is not None
-        ]
+        def standing() -> list[int]:
+            return [
+                i
+                for i, t in enumerate(taken)
+                if t.record.file.role == name and t.staged is not None
+            ]
+
+        if role.matches is not None:
+            table, column = role.matches
+            places = standing()
+            others = self._others(table, taken)
+            for k in checks.unrelated(self.connection, _files(taken, places), column, others):
+                taken[places[k]] = taken[places[k]].refuse(
+                    f"column {column!r}: none of its values occurs in {table}"
+                    f" of release {self.release}"
+                )
+        places = standing()
         beside = self._others(role.table, taken, but=name)
-        clashes = checks.apart(self.connection, _files(taken, places), beside)
-        for k, clash in clashes.items():
+        for k, clash in checks.apart(self.connection, _files(taken, places), beside).items():
             taken[places[k]] = taken[places[k]].refuse(self._clash(role.table, clash))
-        if role.matches is None:
-            return
-        table, column = role.matches
-        places = [i for i in places if taken[i].staged is not None]
-        others = self._others(table, taken)
-        alien = checks.unrelated(self.connection, _files(taken, places), column, others)
-        for k in alien:
-            taken[places[k]] = taken[places[k]].refuse(
-                f"column {column!r}: none of its values occurs in {table} of release {self.release}"
-            )
 
     def _clash(self, table: str, clash: checks.Clash) -> str:
         records = self.todo.new + self.kept
