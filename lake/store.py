@@ -330,8 +330,9 @@ class Store:
         info = {"fingerprint": fingerprint, "code_version": code_version, "tables": list(tables)}
         try:
             for name, data in tables.items():
-                with self.stage(name, release, data.schema) as stage:
-                    for batch in data.to_batches():
+                rows = _as_declared(name, data)
+                with self.stage(name, release, rows.schema) as stage:
+                    for batch in rows.to_batches():
                         stage.write(batch)
                 staged.append(stage.staged)
             with self.commit(message, info) as commit:
@@ -393,6 +394,20 @@ def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
                 f"DuckDB {duckdb.__version__} needs its extension {name}: install "
                 f"{package.replace('_', '-')}=={duckdb.__version__} ({error})"
             ) from error
+
+
+def _as_declared(name: str, data: pa.Table) -> pa.Table:
+    """Rows of a derived table as its contract declares them; columns not computed are null."""
+    schema = contracts.table(name).schema()
+    if unknown := set(data.column_names) - set(schema.names):
+        raise LacusError(f"{name}: the contract declares no {', '.join(sorted(unknown))}")
+    for field in schema:
+        if field.name not in data.column_names:
+            data = data.append_column(field.name, pa.nulls(data.num_rows, field.type))
+    try:
+        return data.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, ValueError) as error:
+        raise LacusError(f"{name}: {error}") from error
 
 
 def _sweep(directory: Path) -> None:

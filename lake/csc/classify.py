@@ -83,8 +83,8 @@ def responsibilities(model: ClassModel, table: pa.Table) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        Identification columns, cluster (int32), resp_0, resp_1, ... (each row sums to one);
-        null where a row has no feature at all.
+        Identification columns, cluster (int32), responsibility_0, responsibility_1, ... (they
+        add up to one in each row); null where a row has no feature at all.
     """
 
     def evaluate(raw: FloatArray) -> FloatArray:

@@ -168,11 +168,16 @@ def responsibilities_table(
     Returns
     -------
     pyarrow.Table
-        Identification columns, `cluster`, `resp_0` to `resp_{components - 1}`.
+        Identification columns, `cluster`, `responsibility_0` to `responsibility_{components - 1}`.
     """
     known = [table.schema.field(name) for name in IDENTIFICATION if name in table.column_names]
     parts = [
-        _field(f"resp_{k}", pa.float64(), "stat.probability", f"Responsibility of component {k}")
+        _field(
+            f"responsibility_{k}",
+            pa.float64(),
+            "stat.probability",
+            f"Responsibility of component {k}",
+        )
         for k in range(components)
     ]
     schema = pa.schema([*known, _CLUSTER, *parts])

@@ -219,9 +219,9 @@ def test_responsibilities(model, detections):
         detections, **{n: [None, *detections.column(n).to_pylist()[1:]] for n in FEATURES}
     )
     out = responsibilities(model, table)
-    assert out.column_names == ["name", "obsid", "cluster", "resp_0", "resp_1", "resp_2"]
+    assert out.column_names == ["name", "obsid", "cluster", "responsibility_0", "responsibility_1", "responsibility_2"]
     values = np.column_stack(
-        [pc.fill_null(out.column(f"resp_{k}"), np.nan).to_numpy() for k in range(3)]
+        [pc.fill_null(out.column(f"responsibility_{k}"), np.nan).to_numpy() for k in range(3)]
     )
     assert out.num_rows == 900
     assert out.column("cluster")[0].as_py() is None

@@ -94,7 +94,7 @@ def test_responsibilities_and_cache():
     table = pa.Table.from_pylist([EXAMPLE])
     out = load_reference().responsibilities(table).to_pylist()[0]
     assert out["cluster"] == 5
-    assert sum(out[f"resp_{k}"] for k in range(6)) == pytest.approx(1)
+    assert sum(out[f"responsibility_{k}"] for k in range(6)) == pytest.approx(1)
 
 
 def test_posterior_is_refused_with_advice():
