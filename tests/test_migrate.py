@@ -62,7 +62,10 @@ def put(store: Store, **columns: pa.Array) -> None:
         i = table.column_names.index(name)
         field = table.schema.field(i).with_metadata({"description": "Kept", "unit": "s"})
         table = table.cast(table.schema.set(i, field))
-    store.replace("R", {"csc.detections": table}, fingerprint="f", code_version="1", message="put")
+    with store.stage("csc.detections", "R", table.schema) as stage:
+        stage.write(table.to_batches()[0])
+    with store.commit("put") as commit:
+        commit.add(stage.staged)
 
 
 def test_a_fresh_lake_describes_every_column_of_every_table_and_view(store):

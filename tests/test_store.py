@@ -174,9 +174,9 @@ def test_a_commit_that_raises_leaves_everything_as_it_was(store, error):
 def test_a_replacement_that_fails_leaves_nothing_staged(store):
     files = tree(store.directory)
     tables = {"csc.detections": detections("R0", "x"), "csc.labels": labels("R0", "x")}
-    # A column that is neither declared nor described cannot be kept.
+    # What is computed has no column beyond its contract.
     tables["csc.labels"] = tables["csc.labels"].append_column("odd", pa.array([1, 2, 3]))
-    with pytest.raises(LacusError, match=r"csc\.labels declares no column odd"):
+    with pytest.raises(LacusError, match=r"csc\.labels: the contract declares no odd"):
         store.replace("R0", tables, fingerprint="x", code_version="1", message="never")
     assert tree(store.directory) == files
     assert store.fingerprints("R0")["csc.detections"] == "a0"
