@@ -1,4 +1,4 @@
--- One row per source and method whose soft and hard class differ.
+-- One row per source and method whose soft and hard class differ; it has several detections.
 -- key: release, name, method
 SELECT release, name, method, hard_master_class, soft_master_class, detection_count,
     p_qso, p_qso_std, p_agn, p_agn_std, p_seyfert_1, p_seyfert_1_std,
@@ -9,4 +9,4 @@ SELECT release, name, method, hard_master_class, soft_master_class, detection_co
     hard_hm, hard_hs, hard_ms, powlaw_gamma, bb_kt, var_prob_b,
     var_ratio_b, var_prob_h, var_ratio_h, var_prob_s, var_ratio_s, var_newq_b
 FROM csc.master_class
-WHERE soft_master_class <> hard_master_class
+WHERE detection_count > 1 AND soft_master_class <> hard_master_class

@@ -8,7 +8,13 @@
 --   hard_sources: sources with this hard master class {meta.number}
 --   unique_sources: sources whose soft and hard master class are both this {meta.number}
 --   mean_probability: mean probability of this class over its detections {stat.probability;stat.mean}
-WITH counted AS (
+WITH sources AS (
+    SELECT s.release, s.method, s.soft_master_class, h.hard_master_class
+    FROM csc.soft_master_class AS s
+    JOIN csc.hard_master_class AS h
+        ON h.release = s.release AND h.name = s.name AND h.method = s.method
+),
+counted AS (
     SELECT release, method, detection_class AS class, count(*) AS detections,
         0 AS soft_sources, 0 AS hard_sources, 0 AS unique_sources,
         sum(greatest(p_qso, p_agn, p_seyfert_1, p_seyfert_2, p_hmxb, p_lmxb, p_xb, p_yso, p_ttau, p_orion_v)) AS probability
@@ -20,12 +26,12 @@ WITH counted AS (
         count(*) AS soft_sources, 0 AS hard_sources,
         count(*) FILTER (WHERE soft_master_class = hard_master_class) AS unique_sources,
         0 AS probability
-    FROM csc.master_class
+    FROM sources
     GROUP BY release, method, soft_master_class
     UNION ALL
     SELECT release, method, hard_master_class AS class, 0 AS detections,
         0 AS soft_sources, count(*) AS hard_sources, 0 AS unique_sources, 0 AS probability
-    FROM csc.master_class
+    FROM sources
     GROUP BY release, method, hard_master_class
 )
 SELECT release, method, class,
