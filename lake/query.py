@@ -1,12 +1,18 @@
 """Queries whose result keeps the meaning of its columns: what exports are made from."""
 
+import re
 from collections.abc import Iterator
 
+import duckdb
 import pyarrow as pa
 
 from lake import contracts, models
+from lake.errors import UsageError
 from lake.formats.reader import TableReader
 from lake.store import Store
+
+#: What a valid query raises that fails on a later value: Arrow hands DuckDB's errors on as OSError.
+_STREAM_ERRORS = (duckdb.Error, pa.ArrowException, OSError)
 
 
 def annotated(
@@ -34,40 +40,52 @@ def annotated(
     text = as_query(query)
     known = meanings(store, at=at)
     # A connection streams one result at a time: this one is the result's own.
-    reader = store.sql(text, at=at, apart=True).to_arrow_reader(batch_rows)
+    relation = store.sql(text, at=at, apart=True)
+    try:
+        reader = relation.to_arrow_reader(batch_rows)
+    except duckdb.Error as error:
+        raise UsageError(str(error)) from error
     try:
         traced = models.trace(text, {table: list(columns) for table, columns in known.items()})
     except ValueError:  # valid for DuckDB, beyond sqlglot: the result is right, its units unknown
         traced = {}
+    # SQL does not tell cases apart, and a query may read what is in no lake.
+    meant = {(t, c.lower()): m for t, columns in known.items() for c, m in columns.items()}
+    traced = {name.lower(): source for name, source in traced.items()}
     fields = []
     for field in reader.schema:
-        sources, unchanged = traced.get(field.name, ((), False))
-        found = {known[table][column] for table, column in sources} if unchanged else set()
-        unit, ucd, text_ = found.pop() if len(found) == 1 else (None, None, None)
+        sources, unchanged = traced.get(field.name.lower(), ((), False))
+        found = {meant.get((table, column.lower())) for table, column in sources}
+        meaning = found.pop() if unchanged and len(found) == 1 else None
+        unit, ucd, text_ = meaning or (None, None, None)
         fields.append(field.with_metadata(contracts.field_metadata(unit, ucd, text_)))
     schema = pa.schema(fields)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        try:
+            for batch in reader:
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        except _STREAM_ERRORS as error:
+            raise UsageError(str(error)) from error
 
     return TableReader(schema, batches())
 
 
 def as_query(text: str) -> str:
     """Query for a table's name; any other text is a query already."""
-    words = text.split()
-    return f"FROM {words[0]}" if len(words) == 1 else text
+    name = text.strip().rstrip(";")
+    return f"FROM {name}" if re.fullmatch(r"\w+\.\w+", name) else text
 
 
 def reads(store: Store, query: str) -> set[str]:
     """Tables and views that a query reads, as far as they can be told."""
     import sqlglot
     from sqlglot import exp
+    from sqlglot.errors import SqlglotError
 
     try:
         parsed = sqlglot.parse_one(as_query(query), dialect="duckdb")
-    except sqlglot.ParseError:
+    except SqlglotError:
         return set()
     return {f"{table.db}.{table.name}" for table in parsed.find_all(exp.Table) if table.db}
 
