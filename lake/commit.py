@@ -1,7 +1,8 @@
 """One transaction on the lake: what is staged for it, and what may be done in it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,11 @@ import pyarrow.parquet as pq
 
 from lake import contracts
 from lake.errors import LacusError
+
+#: Rows that a writer holds back until they make a row group, at most.
+_GROUP_BYTES = 1 << 26
+#: Staged files are put together up to this size.
+_FILE_BYTES = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -49,37 +55,110 @@ class Stage:
         # One row of a table of lists is large: small groups make the look-up of one row cheap.
         has_lists = any(pa.types.is_nested(f.type) for f in schema)
         self._group = 1000 if has_lists else 122_880
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = self._pending_bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows."""
+        for name in list(self._untyped):
+            if batch.column(name).null_count < batch.num_rows:
+                self._untyped.remove(name)
+        self._rows += batch.num_rows
+        self._pending.append(batch)
+        self._pending_rows += batch.num_rows
+        self._pending_bytes += batch.nbytes
+        if self._pending_rows >= self._group or self._pending_bytes >= _GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
         if self._writer is None:
             # Arrow metadata is not kept: units live in meta.columns, and one truth is enough.
             bare = pa.schema([f.remove_metadata() for f in self._schema])
             self._writer = pq.ParquetWriter(self._path, bare, compression="zstd")
-        self._rows += batch.num_rows
-        for name in list(self._untyped):
-            if batch.column(name).null_count < batch.num_rows:
-                self._untyped.remove(name)
-        table = pa.Table.from_batches([batch]).cast(self._writer.schema)
+        table = pa.Table.from_batches(self._pending).cast(self._writer.schema)
         self._writer.write_table(table, row_group_size=self._group)
+        self._pending = []
+        self._pending_rows = self._pending_bytes = 0
 
     def close(self) -> None:
         """Finish the file."""
+        if self._pending_rows:
+            self._flush()
         if self._writer is not None:
             self._writer.close()
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self.close()
+        if self._writer is not None:
+            self._writer.close()
         self._path.unlink(missing_ok=True)
 
     @property
     def staged(self) -> Staged | None:
         """What was written, or None if there was no row."""
-        if self._writer is None:
+        if not self._rows:
             return None
         schema = pa.schema([f for f in self._schema if f.name not in self._untyped])
         return Staged(self._table, self._release, self._path, self._rows, schema)
+
+
+def merge(
+    staged: Sequence[Staged], stage: Callable[[str, str, pa.Schema], AbstractContextManager[Stage]]
+) -> list[Staged]:
+    """Put small files together, so that a table of many inputs does not consist of crumbs.
+
+    Parameters
+    ----------
+    staged : sequence of Staged
+        Of one release; columns of one name have one type. Files that are put together are removed.
+    stage : callable
+        `lake.store.Store.stage`.
+
+    Returns
+    -------
+    list of Staged
+        The same rows in the same order within each table.
+    """
+    done = []
+    for group in _groups(staged):
+        if len(group) == 1:
+            done += group
+            continue
+        fields: dict[str, pa.Field] = {}
+        for field in (f for member in group for f in member.schema):
+            fields.setdefault(field.name, field)
+        schema = pa.schema(list(fields.values()))
+        with stage(group[0].table, group[0].release, schema) as whole:
+            for member in group:
+                part = pq.read_table(member.path, columns=member.schema.names, partitioning=None)
+                for batch in _widened(part, schema).to_batches():
+                    whole.write(batch)
+        if whole.staged is not None:
+            done.append(whole.staged)
+        for member in group:
+            member.path.unlink()
+    return done
+
+
+def _groups(staged: Sequence[Staged]) -> Iterator[list[Staged]]:
+    """Files of one table, as many as make a file of a fair size."""
+    for table in dict.fromkeys(s.table for s in staged):
+        group: list[Staged] = []
+        size = 0
+        for member in (s for s in staged if s.table == table):
+            more = member.path.stat().st_size
+            if group and size + more > _FILE_BYTES:
+                yield group
+                group, size = [], 0
+            group.append(member)
+            size += more
+        yield group
+
+
+def _widened(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    there = set(part.column_names)
+    columns = [part[f.name] if f.name in there else pa.nulls(part.num_rows, f.type) for f in schema]
+    return pa.table(columns, schema=schema)
 
 
 class Commit:

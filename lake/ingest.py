@@ -1,13 +1,15 @@
 """Registered sources -> fingerprint -> reader -> checks -> one commit."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from lake import checks, contracts, inputs
-from lake.commit import Commit, Staged, now
+from lake.commit import Commit, Stage, Staged, merge, now
 from lake.conform import conform
 from lake.errors import InputError
 from lake.home import Home
@@ -118,9 +120,11 @@ class _Job:
         self.store, self.mission, self.release, self.todo = home.store, mission, release, todo
         self.progress = progress
         self.gone, self.kept = todo.gone, todo.kept
-        self.staged: list[Staged] = []
+        self.paths: list[Path] = []
         self.has_lake = self.store.exists
-        self.connection = self.store.reader() if self.has_lake else duckdb.connect()
+        # A lake costs every statement a look into its catalogue: single files are checked apart.
+        self.alone = duckdb.connect()
+        self.connection = self.store.reader() if self.has_lake else self.alone
         self._extra: dict[str, dict[str, pa.Field]] = {}
 
     def run(self) -> Outcome:
@@ -138,7 +142,7 @@ class _Job:
         committed = [t.record for t in taken if t.staged is not None]
         rejected = [t.record for t in taken if t.staged is None] + self.todo.unreadable
         files = [t.staged for t in taken if t.staged is not None]
-        snapshot = self._commit(files, committed, rejected)
+        snapshot = self._commit(merge(files, self._stage), committed, rejected)
         return Outcome(snapshot, committed, len(self.kept), rejected, len(self.gone))
 
     def _take(self, record: Record) -> _Taken:
@@ -148,7 +152,7 @@ class _Job:
         try:
             with role.read(record.file) as reader:
                 rows = conform(reader, record.file, role, self._extras(role.table))
-                with self.store.stage(role.table, self.release, rows.schema) as stage:
+                with self._stage(role.table, self.release, rows.schema) as stage:
                     for batch in rows:
                         read += batch.num_rows
                         stage.write(batch)
@@ -156,14 +160,13 @@ class _Job:
             staged = stage.staged
             if staged is None:
                 raise InputError(path, "the table has no rows")
-            self.staged.append(staged)
             if not record.file.is_as_it_was():
                 raise InputError(path, "was changed while it was being read")
             keep_first = record.file.options.get("duplicates") == "first"
-            checked, note = checks.unique(self.connection, staged, path, keep_first=keep_first)
+            checked, note = checks.unique(self.alone, staged, path, keep_first=keep_first)
         except InputError as error:
             return _Taken(replace(record, rows_read=read), None).refuse(error.reason)
-        self.staged.append(checked)
+        self.paths.append(checked.path)
         self._extras(role.table).update({f.name.lower(): f for f in checked.schema})
         done = replace(
             record,
@@ -174,6 +177,14 @@ class _Job:
             rows_rejected=read - checked.rows,
         )
         return _Taken(done, checked)
+
+    @contextlib.contextmanager
+    def _stage(self, table: str, release: str, schema: pa.Schema) -> Iterator[Stage]:
+        """Stage a file, to be removed with the job unless it is registered."""
+        with self.store.stage(table, release, schema) as stage:
+            yield stage
+        if stage.staged is not None:
+            self.paths.append(stage.staged.path)
 
     def _extras(self, table: str) -> dict[str, pa.Field]:
         """Columns that a table has in the lake or from files staged so far, by lower-case name."""
@@ -308,8 +319,9 @@ class _Job:
     def discard(self) -> None:
         """Remove what is staged and was not registered."""
         self.connection.close()
-        for staged in self.staged:
-            staged.path.unlink(missing_ok=True)
+        self.alone.close()
+        for path in self.paths:
+            path.unlink(missing_ok=True)
 
 
 def _files(taken: list[_Taken], places: list[int]) -> list[Staged]:

@@ -58,6 +58,7 @@ class Store:
         self._reading: duckdb.DuckDBPyConnection | None = None
         self._writing: duckdb.DuckDBPyConnection | None = None
         self._inode: int | None = None
+        self._swept = False
 
     @property
     def exists(self) -> bool:
@@ -227,7 +228,9 @@ class Store:
         """
         directory = self.directory / "staging"
         directory.mkdir(parents=True, exist_ok=True)
-        _sweep(directory)
+        if not self._swept:
+            self._swept = True
+            _sweep(directory)
         stage = Stage(table, release, directory / f"{uuid.uuid4()}.parquet", schema)
         try:
             yield stage
@@ -266,6 +269,7 @@ class Store:
                     [author or _login(), message, json.dumps(dict(info or {}), sort_keys=True)],
                 )
                 connection.execute("COMMIT")
+                self._inode = self.catalog.stat().st_ino
             except BaseException:
                 self._writing = None
                 with contextlib.suppress(duckdb.Error):  # there may be nothing to roll back

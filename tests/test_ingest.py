@@ -610,6 +610,29 @@ def test_many_small_files_cost_in_proportion(case, monkeypatch):
     assert counts[60] == counts[3]
 
 
+def test_small_files_share_a_data_file_and_go_one_by_one(case):
+    for i in range(20):
+        header = "name,obsid,hard_hm" + (f",own{i}" if i % 7 == 0 else "")
+        row = (f"A{i}", i, i / 100) + ((i,) if i % 7 == 0 else ())
+        case.write(f"in/{i}.csv", csv(row, header=header))
+    case.add(case.folder / "in")
+    case.run()
+    data = case.home.store.directory / "data" / "csc" / "detections" / f"release={case.release}"
+    assert len(list(data.iterdir())) == 1
+    assert case.rows("name, own0, own7, own14")[:2] == [
+        ("A0", 0, None, None),
+        ("A1",) + (None,) * 3,
+    ]
+    case.write("in/3.csv", csv(("A3", 3, 0.9)))
+    (case.folder / "in" / "4.csv").unlink()
+    case.run()
+    rows = case.rows("obsid, hard_hm, file_sha256")
+    expected = {i: i / 100 for i in range(20) if i != 4} | {3: 0.9}
+    assert {obsid: hardness for obsid, hardness, _ in rows} == expected
+    for obsid, _, sha256 in rows:
+        assert sha256 == inputs.sha256(case.folder / "in" / f"{obsid}.csv")
+
+
 def test_memory_is_bounded_by_a_batch(case):
     """Batches reach the staged file one after the other."""
     rows = 120_000

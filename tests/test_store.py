@@ -245,7 +245,7 @@ def test_old_staging_is_swept_and_fresh_is_not(store):
     for path in (old, fresh):
         path.write_bytes(b"")
     os.utime(old, (time.time() - 90_000,) * 2)
-    with store.stage("csc.detections", "R0", detections("R0", "x").schema):
+    with Store(store.directory).stage("csc.detections", "R0", detections("R0", "x").schema):
         pass
     assert (old.exists(), fresh.exists()) == (False, True)
     fresh.unlink()
