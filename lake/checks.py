@@ -52,7 +52,7 @@ def unique(
     if not repeats or not repeats[0]:
         return staged, None
     count, row, first = repeats
-    text = f"repeats the key ({', '.join(key[1:])}) of row {first}"
+    text = f"repeats the key ({', '.join(c for c in key if c != 'release')}) of row {first}"
     if not keep_first:
         more = f" ({count} rows of this file repeat one)" if count > 1 else ""
         hint = "`lacus add ... -o duplicates=first` keeps the first row of each key"

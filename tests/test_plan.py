@@ -1,0 +1,131 @@
+"""What an ingest has to do, told from files and records alone."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lake import inputs
+from lake.home import Home, Source
+from lake.ingest import ingest
+from lake.inputs import InputFile
+from lake.plan import Record, fingerprint, plan
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    (tmp_path / "in").mkdir()
+    return Home(tmp_path / "home")
+
+
+def write(home: Home, name: str, row: str) -> Path:
+    path = home.root.parent / "in" / name
+    path.write_text(f"name,obsid\n{row}\n")
+    return path
+
+
+def names(records: list[Record]) -> list[str]:
+    return [record.file.path.name for record in records]
+
+
+def test_without_a_lake_everything_is_new(home):
+    write(home, "b.csv", "B,1")
+    write(home, "a.csv", "A,1")
+    home.add(Source("csc", "R", "labels", (home.root.parent / "in",)))
+    home.add(Source("csc", "R", "detections", (home.root.parent / "in",)))
+    todo = plan(home, "csc", "R")
+    assert todo.changed
+    # Labels are compared with detections, so these come first.
+    assert [(r.file.role, r.file.path.name) for r in todo.new] == [
+        ("detections", "a.csv"), ("detections", "b.csv"), ("labels", "a.csv"), ("labels", "b.csv"),
+    ]  # fmt: skip
+    assert (todo.gone, todo.kept, todo.refused, todo.unreadable, todo.known) == ([], [], [], [], [])
+    assert not home.store.exists
+
+
+def test_nothing_registered_is_nothing_to_do(home):
+    assert not plan(home, "csc", "R").changed
+
+
+def test_each_file_is_new_gone_or_kept(home):
+    for name in ("kept", "changed", "gone"):
+        write(home, f"{name}.csv", f"{name},1")
+    home.add(Source("csc", "R", "detections", (home.root.parent / "in",)))
+    ingest(home, "csc", "R")
+    todo = plan(home, "csc", "R")
+    assert (todo.changed, names(todo.kept)) == (False, ["changed.csv", "gone.csv", "kept.csv"])
+    write(home, "changed.csv", "changed,2")
+    write(home, "new.csv", "new,1")
+    (home.root.parent / "in" / "gone.csv").unlink()
+    (home.root.parent / "in" / "kept.csv").rename(home.root.parent / "in" / "renamed.csv")
+    todo = plan(home, "csc", "R")
+    assert todo.changed
+    assert names(todo.new) == ["changed.csv", "new.csv"]
+    assert names(todo.gone) == ["changed.csv", "gone.csv"]
+    assert names(todo.kept) == ["kept.csv"]  # the same bytes under another name
+    assert not plan(home, "csc", "S").changed
+
+
+def test_a_file_is_hashed_only_if_its_size_or_time_differ(home, monkeypatch):
+    path = write(home, "a.csv", "A,1")
+    same = write(home, "b.csv", "B,1")
+    home.add(Source("csc", "R", "detections", (path, same)))
+    ingest(home, "csc", "R")
+    hashed, sha256 = [], inputs.sha256
+    monkeypatch.setattr(inputs, "sha256", lambda p: hashed.append(p.name) or sha256(p))
+    assert not plan(home, "csc", "R").changed
+    assert hashed == []
+    os.utime(path, ns=(5, 5))
+    assert not plan(home, "csc", "R").changed
+    assert hashed == ["a.csv"]
+
+
+def test_an_unchanged_release_of_2000_files_is_planned_without_reading_them(home, monkeypatch):
+    """A record for each file is put into the lake as an ingest leaves it."""
+    from lake.commit import now
+
+    paths = [write(home, f"{i}.csv", f"A{i},{i}") for i in range(2000)]
+    home.add(Source("csc", "R", "detections", tuple(paths)))
+    nothing = {"reason": None, "rows_read": 1, "rows_committed": 1, "rows_rejected": 0}
+    with home.store.commit("records") as commit:
+        commit.insert(
+            "meta.files",
+            [
+                {
+                    "mission": "csc", "release": "R", "role": "detections", "name": path.name,
+                    "path": str(path), "size": path.stat().st_size,
+                    "mtime_ns": path.stat().st_mtime_ns, "sha256": inputs.sha256(path),
+                    "options": "{}", "reader_version": 1, "status": "committed",
+                    "ingested_at": now(), "snapshot": 1, **nothing,
+                }
+                for path in paths
+            ],
+        )  # fmt: skip
+    monkeypatch.setattr(inputs, "sha256", lambda path: pytest.fail(f"hashed {path}"))
+    home.store.snapshot()
+    start = time.process_time()
+    todo = plan(home, "csc", "R")
+    assert (todo.changed, len(todo.kept)) == (False, 2000)
+    assert time.process_time() - start < 2  # measured: 0.1 s; pairs of files would take minutes
+
+
+def record(home: Home, **changes) -> Record:
+    file = InputFile(Path("a"), "csc", "R", "detections", {}, 1, 1, "f" * 64)
+    return Record(replace(file, **changes), 1, "committed")
+
+
+def test_a_fingerprint_is_of_content_options_and_reader_alone(home):
+    one, two = record(home), record(home, sha256="0" * 64)
+    assert fingerprint([one, two]) == fingerprint([two, one])
+    assert fingerprint([record(home, path=Path("b"), mtime_ns=9)]) == fingerprint([one])
+    others = [
+        [one],
+        [one, two],
+        [record(home, options={"duplicates": "first"})],
+        [record(home, role="labels")],
+        [replace(one, version=2)],
+        [],
+    ]
+    assert len({fingerprint(records) for records in others}) == len(others)
