@@ -56,7 +56,7 @@ def in_line(store: Store) -> bool:
 
 
 def barren(home: Home, mission: str | None = None, release: str | None = None) -> list[str]:
-    """Say which registered paths give no input file, and what was looked for there.
+    """Say which registered folders hold no input file, and what was looked for there.
 
     Parameters
     ----------
@@ -73,20 +73,20 @@ def barren(home: Home, mission: str | None = None, release: str | None = None) -
         if not source.paths:
             found.append(f"{what}: no path is given")
         for path in source.paths:
-            if not path.exists():
-                found.append(f"{what}: {path}: no such file or folder")
-            elif not inputs.files_below(path, suffixes):
+            if not inputs.files_below(path, suffixes):
                 found.append(f"{what}: no file below {path} ends in {', '.join(suffixes)}")
     return found
 
 
 def _sources(home: Home) -> list[Finding]:
     try:
-        number, empty = len(home.sources()), barren(home)
+        sources, wrong = home.sources(), barren(home)
     except LacusError as error:
         return [Finding("sources", False, str(error))]
-    return [Finding("sources", False, text) for text in empty] or [
-        Finding("sources", True, f"{number} in {home.sources_file}")
+    gone = [path for source in sources for path in source.paths if not path.exists()]
+    wrong += [f"{path}: no such file or folder" for path in gone]
+    return [Finding("sources", False, text) for text in wrong] or [
+        Finding("sources", True, f"{len(sources)} in {home.sources_file}")
     ]
 
 

@@ -42,14 +42,19 @@ class Check:
     def run(self, store: Store, release: str) -> dg.AssetCheckResult:
         """Run on a release; the first bad rows are in the metadata."""
         parameters = [release] * self.sql.count("?")
-        bad = store.arrow(f"SELECT * FROM ({self.sql}) LIMIT 5", parameters)
-        found: dict[str, Any] = {"bad rows": bad.num_rows}
-        if bad.num_rows:
-            found["first"] = metadata.table(
-                bad.column_names, [list(row.values()) for row in bad.to_pylist()]
-            )
+        query = f"SELECT *, count(*) OVER () AS bad_rows FROM ({self.sql}) LIMIT 5"
+        first = store.arrow(query, parameters).to_pylist()
+        number = first[0]["bad_rows"] if first else 0
+        found: dict[str, Any] = {"bad rows": number}
+        description = None
+        if first:
+            rows = [{k: v for k, v in row.items() if k != "bad_rows"} for row in first]
+            found["first"] = metadata.table(list(rows[0]), [list(row.values()) for row in rows])
+            shown = ", ".join(f"{name}={value}" for name, value in rows[0].items())
+            description = f"not so: {self.description}; bad rows: {number}, the first: {shown}"
         return dg.AssetCheckResult(
-            passed=bad.num_rows == 0,
+            passed=not first,
+            description=description,
             asset_key=metadata.key(self.table),
             check_name=self.name,
             metadata=found,
@@ -73,34 +78,38 @@ def key_check(name: str) -> Check:
     )
 
 
-def conservation_check(name: str, role: str) -> Check:
+def conservation_check(name: str) -> Check:
     """Every row of every input file was committed or rejected, and is there."""
+    mission = name.split(".")[0]
+    to_it = [role.name for role in inputs.roles(mission).values() if role.table == name]
     return Check(
         "conservation",
         name,
-        "rows read = rows committed + rows rejected, and every file's rows are in the table",
-        f"SELECT f.name, f.rows_read, f.rows_committed, f.rows_rejected, count(t.release) AS stored"
-        f" FROM meta.files AS f LEFT JOIN {name} AS t"
-        f" ON t.release = f.release AND t.file_sha256 = f.sha256"
-        f" WHERE f.mission = '{name.split('.')[0]}' AND f.role = '{role}' AND f.release = ?"
-        f" AND f.status = 'committed' GROUP BY ALL"
-        f" HAVING f.rows_read <> f.rows_committed + f.rows_rejected"
-        f" OR f.rows_committed <> count(t.release)",
+        "rows read = rows committed + rows rejected, and the table holds these rows and no others",
+        f"SELECT f.name, coalesce(f.sha256, t.sha256) AS sha256, f.rows_read, f.rows_committed,"
+        f" f.rows_rejected, coalesce(t.stored, 0) AS stored FROM ("
+        f"SELECT name, sha256, rows_read, rows_committed, rows_rejected FROM meta.files"
+        f" WHERE mission = '{mission}' AND role IN ({', '.join(map(contracts.literal, to_it))})"
+        f" AND release = ? AND status = 'committed') AS f FULL JOIN ("
+        f"SELECT file_sha256 AS sha256, count(*) AS stored FROM {name} WHERE release = ?"
+        f" GROUP BY ALL) AS t ON t.sha256 = f.sha256"
+        f" WHERE f.sha256 IS NULL OR f.rows_read <> f.rows_committed + f.rows_rejected"
+        f" OR f.rows_committed <> coalesce(t.stored, 0)",
     )
 
 
 def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
     """Assets of the tables that a mission's input files go to, made in one commit."""
-    roles = inputs.roles(mission).values()
+    tables = list(dict.fromkeys(role.table for role in inputs.roles(mission).values()))
     all_checks = [
-        *(conservation_check(role.table, role.name) for role in roles),
-        *(key_check(role.table) for role in roles),
+        *map(conservation_check, tables),
+        *map(key_check, tables),
         *checks,
     ]
 
     @dg.multi_asset(
         name=f"{mission}_ingest",
-        specs=[_spec(role.table, deps=[], kinds={"parquet"}) for role in roles],
+        specs=[_spec(table, deps=[], kinds={"parquet"}) for table in tables],
         check_specs=[check.spec() for check in all_checks],
         partitions_def=RELEASES[mission],
     )
@@ -112,21 +121,23 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
             context.partition_key,
             lambda name, rows: progress.report(f"{mission}: {name}, {rows:,} rows"),
         )
-        for record in outcome.rejected:
-            context.log.warning("rejected %s: %s", record.file.path, record.reason)
-        for record in outcome.partly_rejected:
-            context.log.warning("%s: %s", record.file.path, record.reason)
-        if not outcome.committed and not outcome.unchanged:
-            reasons = "; ".join(f"{r.file.path.name}: {r.reason}" for r in outcome.rejected)
-            raise dg.Failure(f"nothing could be ingested: {reasons}", allow_retries=False)
         context.log.info("%s", outcome.describe())
+        refused = [(str(r.file.path), r.reason) for r in outcome.rejected + outcome.partly_rejected]
+        for path, reason in refused:  # the command line lists them when all is done
+            context.log.info("rejected %s: %s", path, reason)
+        shown = {"rejected": metadata.table(["file", "reason"], refused)} if refused else {}
+        if outcome.rejected and not outcome.committed and not outcome.unchanged:
+            number = len(outcome.rejected)
+            reason = f"nothing could be ingested: {number} of {number} inputs were rejected"
+            raise dg.Failure(reason, metadata=shown, allow_retries=False)
         facts = {
+            **shown,
             "files committed": len(outcome.committed),
             "files unchanged": outcome.unchanged,
             "files rejected": len(outcome.rejected),
         }
-        for role in roles:
-            yield _materialised(opened, role.table, context.partition_key, facts)
+        for table in tables:
+            yield _materialised(opened, table, context.partition_key, facts)
         for check in all_checks:
             yield check.run(opened.store, context.partition_key)
 

@@ -10,17 +10,25 @@ import click
 import pyarrow as pa
 
 import lake
+from lake.query import as_query
 from pipelines import progress, show
-from pipelines.in_home import in_home
+from pipelines.command import Command, examples, in_home
+
+#: Detections or sources that `classify` shows on a terminal.
+_SHOWN_ROWS = 40
 
 FORMAT = click.Choice(["table", "csv", "json", "parquet"])
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="All tables and views, and what a row of each is.",
+    epilog=examples("lacus tables"),
+)
 @in_home
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def tables(home: lake.Home, as_json: bool) -> None:
-    """All tables and views, and what a row of each is."""
+    """List all tables and views, and what a row of each is."""
     from lake import contracts, models
 
     counts = {}
@@ -40,19 +48,21 @@ def tables(home: lake.Home, as_json: bool) -> None:
     if as_json:
         show.as_json(rows)
     else:
-        show.table(
-            None, ["name", "kind", "rows", "description"], [list(r.values()) for r in rows],
-            right=["rows"],
-        )  # fmt: skip
+        header = ["name", "kind", "rows", "description"]
+        show.table(header, [list(row.values()) for row in rows], right=["rows"])
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Columns of a table or view: type, unit, UCD, meaning.",
+    epilog=examples("lacus describe csc.detections"),
+)
 @in_home
 @click.argument("table")
 @click.option("--at", help="Snapshot or pin.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def describe(home: lake.Home, table: str, at: str | None, as_json: bool) -> None:
-    """Columns of a table or view: type, unit, UCD, meaning."""
+    """Describe the columns of a table or view: type, unit, UCD, meaning."""
     from lake import contracts, models
 
     made = models.views().get(table) or contracts.table(table)
@@ -82,17 +92,28 @@ def describe(home: lake.Home, table: str, at: str | None, as_json: bool) -> None
             }
         )
         return
-    show.out.print(f"[bold]{table}[/]  {made.description}", highlight=False)
-    show.out.print(f"key: {', '.join(made.key)}\n", highlight=False)
-    show.table(None, header[:-1], [row[:-1] for row in columns])
+    show.title(table)
+    print(f"{made.description}\nkey: {', '.join(made.key)}\n")
+    show.table(header[:-1], [row[:-1] for row in columns])
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Query the lake in SQL.",
+    epilog=examples(
+        'lacus sql "SELECT class, soft_sources FROM csc.class_summary"',
+        "lacus sql csc.class_summary -f csv",
+        "lacus sql --init > lake.sql; duckdb -init lake.sql",
+    ),
+)
 @in_home
 @click.argument("query", required=False)
 @click.option("--at", help="Snapshot or pin.")
 @click.option("--format", "-f", "form", type=FORMAT, default="table", show_default=True)
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the result to a file, as `lacus export` does.",
+)  # fmt: skip
 @click.option("--init", is_flag=True, help="Print what attaches the lake in any DuckDB shell.")
 def sql(
     home: lake.Home,
@@ -102,8 +123,9 @@ def sql(
     output: Path | None,
     init: bool,
 ) -> None:
-    """Query the lake: `lacus sql "SELECT ... FROM csc.class_summary"`; `-` reads stdin."""
+    """Query the lake in DuckDB's SQL; a table's name alone gives all of it, `-` reads stdin."""
     if init:
+        home.store.snapshot()  # there is a lake, and it opens
         snapshot = None if at is None else home.store.resolve(at)
         print("INSTALL ducklake; LOAD ducklake;\nINSTALL sqlite; LOAD sqlite;")
         print(f"{home.store.attach_sql(at=snapshot)};\nUSE lake;")
@@ -114,18 +136,30 @@ def sql(
     if output is not None:
         _export(home, text, output, at)
         return
-    show.arrow(home.store.arrow(text, at=at), form)  # type: ignore[arg-type]
+    if form == "parquet":  # the one form here that has a place for units
+        from lake import query as queries
+
+        show.arrow(queries.annotated(home.store, text, at=at).read_all(), "parquet")
+        return
+    show.arrow(home.store.arrow(as_query(text), at=at), form)  # type: ignore[arg-type]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Write a table, view or query to a file, with units and origin.",
+    epilog=examples(
+        "lacus export csc.uniquely_classified -o unique.vot",
+        'lacus export "SELECT name, ra, dec FROM csc.detections" -o positions.fits --at paper1',
+    ),
+)
 @in_home
 @click.argument("table_or_query")
-@click.option("--output", "-o", type=click.Path(path_type=Path), required=True)
+@click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The file.")
 @click.option("--at", help="Snapshot or pin.")
 def export(home: lake.Home, table_or_query: str, output: Path, at: str | None) -> None:
     """Write a table, view or query to a file, with units, UCDs and its origin.
 
-    The format is that of the name: .parquet .csv .vot .fits .tex .json
+    The format is that of the name: .parquet .csv .vot .fits .fits.gz .tex .json
     """
     _export(home, table_or_query, output, at)
 
@@ -138,7 +172,7 @@ def _export(home: lake.Home, text: str, output: Path, at: str | None) -> None:
     origin = origin_of(home, text, at, output.stem)
     with progress.shown(f"writing {output}"):
         rows = exports.export(reader, output, origin)
-    show.done(f"{output}: {rows:,} rows of snapshot {origin.snapshot}")
+    show.done(f"{output}: {show.count(rows, 'row')} of snapshot {origin.snapshot}")
 
 
 def origin_of(home: lake.Home, text: str, at: str | None, title: str) -> Any:
@@ -168,11 +202,15 @@ def origin_of(home: lake.Home, text: str, at: str | None, title: str) -> Any:
     )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Every commit: when, who, why; and the pins.",
+    epilog=examples("lacus snapshots"),
+)
 @in_home
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def snapshots(home: lake.Home, as_json: bool) -> None:
-    """Every commit: when, who, why; and the pins."""
+    """List every commit: when, who, why; and the pins."""
     pins: dict[int, list[str]] = {}
     for name, snapshot in home.sql("SELECT name, snapshot FROM meta.pins").fetchall():
         pins.setdefault(snapshot, []).append(name)
@@ -181,14 +219,17 @@ def snapshots(home: lake.Home, as_json: bool) -> None:
         show.as_json([{**vars(s), "pins": pins.get(s.id, [])} for s in found])
         return
     show.table(
-        None,
         ["snapshot", "time (UTC)", "author", "message", "pins"],
         [(s.id, s.time, s.author, s.message, ", ".join(pins.get(s.id, []))) for s in found],
         right=["snapshot"],
     )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Name a snapshot, so that a paper can cite it.",
+    epilog=examples("lacus pin paper1"),
+)
 @in_home
 @click.argument("name")
 @click.argument("snapshot", type=int, required=False)
@@ -199,14 +240,18 @@ def pin(home: lake.Home, name: str, snapshot: int | None) -> None:
     print(chosen)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="What changed between two snapshots or pins.",
+    epilog=examples("lacus diff paper1 12", "lacus diff paper1 12 csc.master_class"),
+)
 @in_home
 @click.argument("a")
 @click.argument("b")
 @click.argument("table", required=False)
 @click.option("--format", "-f", "form", type=FORMAT, default="table", show_default=True)
 def diff(home: lake.Home, a: str, b: str, table: str | None, form: str) -> None:
-    """What changed between two snapshots or pins; with TABLE, row by row."""
+    """Compare two snapshots or pins, the earlier first; with TABLE, row by row."""
     from lake import diff as differ
 
     if table is None:
@@ -221,7 +266,14 @@ def diff(home: lake.Home, a: str, b: str, table: str | None, form: str) -> None:
     show.arrow(found, form)  # type: ignore[arg-type]
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Classify your own X-ray sources; no lake is needed.",
+    epilog=examples(
+        "lacus classify my_detections.vot",
+        "lacus classify my_detections.csv --model lake --method posterior -o classes.fits",
+    ),
+)
 @in_home
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", default="reference", show_default=True, metavar="reference|lake|ID")
@@ -230,7 +282,7 @@ def diff(home: lake.Home, a: str, b: str, table: str | None, form: str) -> None:
     help="softmin by default; posterior needs a model of the lake.",
 )  # fmt: skip
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every probability.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def classify(
     home: lake.Home,
     file: Path,
@@ -242,7 +294,8 @@ def classify(
     """Classify your own X-ray sources; no lake is needed.
 
     FILE is a table of detections as the Chandra Source Catalog gives them: VOTable, FITS, CSV,
-    command-line TSV or Parquet.
+    command-line TSV or Parquet. The published classifier is used unless `--model lake` asks for
+    the one that `lacus run` trained last.
     """
     from lake.csc import own, registry
 
@@ -256,7 +309,7 @@ def classify(
         from lake import export as exports
 
         rows = exports.export(classified, output, _own_origin(file, model, classified))
-        show.done(f"{output}: {rows:,} detections")
+        show.done(f"{output}: {show.count(rows, 'detection')}")
     if as_json:
         show.as_json({"detections": classified.to_pylist(), "sources": masters.to_pylist()})
         return
@@ -316,10 +369,14 @@ def _show_classes(title: str, data: pa.Table, named: Sequence[str], chosen: str)
                   [row["hard_master_class"]]),
             ]
         )  # fmt: skip
+    if show.out.is_terminal and len(rows) > _SHOWN_ROWS:
+        title = f"{title}: the first {_SHOWN_ROWS} of {len(rows):,}; -o FILE writes all"
+        rows = rows[:_SHOWN_ROWS]
     last = ["novelty p", "note"] if "reason" in data.column_names else ["hard class"]
     header = [*named, "class", "P", "runner-up", *(f"P({g})" for g in groups), *last]
-    show.out.print(f"\n[bold]{title}[/]")
-    show.table(None, header, rows)
+    print()
+    show.title(title)
+    show.table(header, rows, right=["P", *(f"P({group})" for group in groups)])
 
 
 def _digits(value: float | None) -> str | None:

@@ -4,7 +4,6 @@ import functools
 
 import dagster as dg
 
-import lake
 from pipelines import defs, jobs
 from pipelines.progress import lines
 from pipelines.resources import HomeResource
@@ -18,5 +17,5 @@ def definitions() -> dg.Definitions:
         assets=dg.load_assets_from_package_module(defs),
         jobs=jobs.JOBS,
         loggers={"console": lines},
-        resources={"home": HomeResource(root=str(lake.open().root))},
+        resources={"home": HomeResource()},
     )

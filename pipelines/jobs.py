@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 
 import lake
-from lake import contracts, inputs, models
+from lake import contracts, health, inputs, models
 from lake.freshness import base_tables
 from lake.plan import plan
 from pipelines import metadata
@@ -36,52 +36,104 @@ nux:
 
 @dataclass(frozen=True)
 class Failure:
-    """A step that failed, and why, in one line."""
+    """What failed (a step, or a check of an asset), and why, in one line."""
 
     mission: str
     release: str
-    step: str
+    what: str
     reason: str
+    all_rejected: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of a run: what failed, and what was therefore not made."""
+
+    failures: list[Failure] = field(default_factory=list)
+    not_made: list[str] = field(default_factory=list)
+
+
+def environment(home: lake.Home) -> dict[str, str]:
+    """Make the home's Dagster folder and settings at first use; the variables that lead there.
+
+    Raises
+    ------
+    LacusError
+        If the folder cannot be written.
+    """
+    settings = home.dagster / "dagster.yaml"
+    try:
+        home.dagster.mkdir(parents=True, exist_ok=True)
+        if not settings.exists():
+            settings.write_text(_SETTINGS, encoding="utf-8")
+    except OSError as error:
+        raise lake.LacusError(f"{settings}: cannot be written: {error.strerror}") from error
+    return {"LACUS_HOME": str(home.root), "DAGSTER_HOME": str(home.dagster)}
 
 
 @contextmanager
 def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance of a home, made at first use."""
-    prepare(home)
-    with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
-        yield opened
+    """The Dagster instance of a home; within, the environment leads to this home.
 
+    Raises
+    ------
+    LacusError
+        If the instance is damaged.
+    """
+    import yaml
+    from sqlalchemy.exc import SQLAlchemyError
 
-def prepare(home: lake.Home) -> None:
-    """Make the instance's folder and settings, and point the environment at this home."""
-    home.dagster.mkdir(parents=True, exist_ok=True)
-    settings = home.dagster / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(_SETTINGS, encoding="utf-8")
-    os.environ["LACUS_HOME"] = str(home.root)
-    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    before = dict(os.environ)
+    os.environ.update(environment(home))
+    try:
+        with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
+            yield opened
+    except (dg.DagsterError, SQLAlchemyError, yaml.YAMLError) as error:
+        raise lake.LacusError(
+            f"{home.dagster}: Dagster's own files do not work: {_one_line(str(error))}"
+            " (the lake needs none of them: move the folder away and a new one is made)"
+        ) from error
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def stale(home: lake.Home, mission: str, release: str) -> list[str]:
     """Tables and views of a release that are out of date, in the order of their making.
 
     Input tables are out of date if the registered files differ from those in the lake, derived
-    ones if anything that they are made from has changed, and a view if a table below it has.
+    ones if anything that they are made from has changed, and a view if a table below it or the
+    contracts have. A release of which nothing could be ingested has nothing to derive.
     """
-    out: set[str] = set()
-    if plan(home, mission, release).changed:
-        out |= {role.table for role in inputs.roles(mission).values()}
-    order = list(out)
+    taken = list(dict.fromkeys(role.table for role in inputs.roles(mission).values()))
     stored = home.store.fingerprints(release)
+    order: list[str] = []
+    if plan(home, mission, release).changed:
+        order += taken
+    elif not stored.keys() & set(taken):
+        return []
     for derivation in derivations(mission):
+        below = set(order) & set(base_tables(derivation.reads))
         print_ = derivation.fingerprint(home.store, release)
-        below = out & set(base_tables(derivation.reads))
         if below or any(stored.get(table) != print_ for table in derivation.tables):
-            out |= set(derivation.tables)
             order += derivation.tables
+    renewed = not health.in_line(home.store)
+    tables = set(order)
     return order + [
-        v.name for v in models.for_namespace(mission) if out & set(base_tables(v.depends))
+        view.name
+        for view in models.for_namespace(mission)
+        if renewed or tables & set(base_tables(view.depends))
     ]
+
+
+def empty(home: lake.Home, mission: str, release: str) -> Failure | None:
+    """Say why nothing of a release is in the lake; None if something is."""
+    tables = {role.table for role in inputs.roles(mission).values()}
+    if tables & home.store.fingerprints(release).keys():
+        return None
+    none = "; ".join(health.barren(home, mission, release))
+    reason = none or "every registered input was rejected"
+    return Failure(mission, release, "ingest", f"nothing to ingest: {reason}", all_rejected=True)
 
 
 def selected(selection: str, names: Sequence[str]) -> list[str]:
@@ -100,16 +152,19 @@ def selected(selection: str, names: Sequence[str]) -> list[str]:
     """
     if selection in contracts.missions():
         return [name for name in names if name.split(".")[0] == selection]
-    if selection not in models.views():
-        contracts.table(selection)
+    made = models.views().get(selection) or contracts.table(selection)
+    if made.namespace not in contracts.missions():
+        raise lake.UsageError(f"{selection} is kept by every commit; no run makes it")
     needed, found = [selection], {selection}
     while needed:
         name = needed.pop()
-        made = [d for d in derivations(name.split(".")[0]) if name in d.tables]
+        mission = name.split(".")[0]
+        makers = [d for d in derivations(mission) if name in d.tables]
         view = models.views().get(name)
-        sources = {n for d in made for n in (*d.reads, *d.tables)} | set(
-            view.depends if view else ()
-        )
+        sources = {n for d in makers for n in (*d.reads, *d.tables)}
+        sources |= set(view.depends if view else ())
+        taken = {role.table for role in inputs.roles(mission).values()}
+        sources |= taken if name in taken else set()  # one step makes all that is ingested
         needed += sources - found
         found |= sources
     return [name for name in names if name in found]
@@ -117,7 +172,7 @@ def selected(selection: str, names: Sequence[str]) -> list[str]:
 
 def run(
     home: lake.Home, mission: str, release: str, names: Sequence[str], jobs: int = 1
-) -> list[Failure]:
+) -> Outcome:
     """Materialise tables and views of one release.
 
     Parameters
@@ -131,8 +186,8 @@ def run(
 
     Returns
     -------
-    list of Failure
-        Empty if all went well.
+    Outcome
+        Without failures if all went well.
     """
     if jobs > 1:
         start = {"forkserver": {"preload_modules": ["pipelines.definitions"]}}
@@ -148,8 +203,21 @@ def run(
             asset_selection=[metadata.key(name) for name in names],
             tags={"dagster/partition": release},
         )
-    failed = [event for event in result.all_events if event.is_step_failure]
-    return [Failure(mission, release, str(event.step_key), _reason(event)) for event in failed]
+    failures, made = [], set()
+    for event in result.all_events:
+        if event.is_step_failure:
+            reason, rejected = _reason(event)
+            failures.append(Failure(mission, release, str(event.step_key), reason, rejected))
+        elif event.is_step_materialization and event.asset_key:
+            made.add(".".join(event.asset_key.path))
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                what = f"check {check.check_name} of {'.'.join(check.asset_key.path)}"
+                failures.append(Failure(mission, release, what, check.description or "failed"))
+    if not result.success and not failures:
+        failures.append(Failure(mission, release, "run", "Dagster ended it; see `lacus ui`"))
+    return Outcome(failures, [name for name in names if name not in made])
 
 
 def job(mission: str) -> dg.JobDefinition:
@@ -159,13 +227,29 @@ def job(mission: str) -> dg.JobDefinition:
     return definitions().resolve_job_def(f"{mission}_release")
 
 
-def _reason(event: dg.DagsterEvent) -> str:
-    """The innermost error of a failed step, without its traceback."""
+def _reason(event: dg.DagsterEvent) -> tuple[str, bool]:
+    """Give the reason of a failed step in one line, and whether all inputs were rejected.
+
+    An error of this library says it in words for the user; of any other, the first below
+    Dagster's own wrapping is told.
+    """
     data = event.step_failure_data
-    error = data.error if data else None
-    while error is not None and error.cause is not None:
+    if data.user_failure_data is not None:  # `dg.Failure`, which only an ingest raises
+        return _one_line(data.user_failure_data.description or "failed"), True
+    chain, error = [], data.error
+    while error is not None:
+        chain.append(error)
         error = error.cause
-    text = error.message.strip() if error else "failed"
-    for prefix in ("lake.errors.", "dagster._core.definitions.events.Failure: "):
-        text = text.removeprefix(prefix)
-    return text
+    own = [e for e in chain if e.cls_name in _OWN]
+    told = own or [e for e in chain if not (e.cls_name or "").startswith("Dagster")] or chain
+    if not told:
+        return "failed", False
+    text = _one_line(told[0].message)
+    return (text.partition(": ")[2] if own else text), False
+
+
+_OWN = {error.__name__ for error in (lake.LacusError, lake.UsageError, lake.InputError)}
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -8,18 +8,32 @@ from contextlib import contextmanager
 import dagster as dg
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-#: Messages and progress; results go to stdout.
-err = Console(stderr=True)
+#: Messages and progress; results go to stdout. A long line is the terminal's to wrap, and what is
+#: printed is text: a path may hold square brackets.
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 _current: Progress | None = None
 
 
+def mark(symbol: str, colour: str, message: str) -> None:
+    """Print one line on stderr that opens with a coloured symbol."""
+    err.print(Text.assemble((symbol, colour), " ", message))
+
+
 @contextmanager
 def shown(title: str) -> Iterator[None]:
-    """Show a spinner with what is under way; `report` writes into it."""
+    """Show a spinner with what is under way, on a terminal; `report` writes into it."""
     global _current
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    if not err.is_terminal:
+        yield
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as progress:
         progress.add_task(title)
         _current = progress
@@ -45,8 +59,10 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "dagster_event", None)
         if event is None:
-            if record.levelno >= logging.WARNING:
-                err.print(f"[yellow]![/] {_message(record)}", highlight=False)
+            message = _message(record)
+            # What follows from a failure is summed up at the end, not told step by step.
+            if record.levelno >= logging.WARNING and not message.endswith("Not executing."):
+                mark("!", "yellow", message)
             return
         if event.is_step_start:
             self._started[event.step_key] = time.monotonic()
@@ -54,15 +70,10 @@ class _Handler(logging.Handler):
         elif event.is_step_materialization:
             found = event.step_materialization_data.materialization
             count = found.metadata.get("dagster/row_count")
-            rows = f"{count.value:>12,} rows" if count else ""
+            rows = f"{count.value:>12,} {'row ' if count.value == 1 else 'rows'}" if count else ""
             name = ".".join(found.asset_key.path) if found.asset_key else ""
             seconds = time.monotonic() - self._started.get(event.step_key, time.monotonic())
-            err.print(f"[green]✓[/] {name:36} {rows}  [dim]{seconds:6.1f} s[/]", highlight=False)
-        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
-            if not check.passed:
-                name = ".".join(check.asset_key.path)
-                err.print(f"[red]✗[/] check {check.check_name} of {name} failed", highlight=False)
+            mark("✓", "green", f"{name:36} {rows:17}  {seconds:6.1f} s")
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -3,13 +3,28 @@
 import dagster as dg
 
 import lake
+from lake import health
 
 
 class HomeResource(dg.ConfigurableResource):
-    """The home directory; ``$LACUS_HOME`` unless configured otherwise."""
+    """The home directory; ``$LACUS_HOME`` or ``./lacus-home`` unless configured otherwise."""
 
-    root: str
+    root: str = ""
 
     def open(self) -> lake.Home:
-        """Open the home."""
-        return lake.open(self.root)
+        """Open the home, its lake in line with the present contracts."""
+        home = lake.open(self.root or None)
+        renew(home)
+        return home
+
+
+def renew(home: lake.Home) -> bool:
+    """Bring a lake into line with the contracts; says whether it was not.
+
+    A computation reads views: it must not read those of former contracts.
+    """
+    if health.in_line(home.store):
+        return False
+    with home.store.commit("bring the lake into line with its contracts"):
+        pass  # every commit begins with that
+    return True

@@ -1,52 +1,87 @@
 """Results for people and for programs: tables, JSON, CSV, Parquet on stdout."""
 
-import io
 import json
+import math
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from pipelines.progress import err
+from pipelines.progress import mark
 
-out = Console()
+out = Console(soft_wrap=True, highlight=False, markup=False)
 
 Format = Literal["table", "csv", "json", "parquet"]
 
 #: Rows that a table for people shows.
 _SHOWN_ROWS = 40
+#: Characters to a line where no terminal is: as many as the result needs.
+_ANY_WIDTH = 100_000
 
 
 def table(
-    title: str | None,
     header: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
     right: Sequence[str] = (),
+    digits: int = 6,
 ) -> None:
-    """Print a table for people."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    """Print a table for people, folded into the terminal; elsewhere one line for each row.
+
+    Parameters
+    ----------
+    header : sequence of str
+    rows : iterable of sequence
+    right : sequence of str
+        Columns that end at the right.
+    digits : int
+        Significant digits of fractional numbers.
+    """
+    cells = [[text(value, digits) for value in row] for row in rows]
+    if not out.is_terminal:
+        _plain_table(header, cells, right)
+        return
+    made = Table(header_style="bold", box=None, pad_edge=False)
     for name in header:
-        made.add_column(
-            name, justify="right" if name in right else "left", overflow="fold", no_wrap=False
-        )
-    for row in rows:
-        made.add_row(*map(text, row))
-    out.print(made, highlight=False, markup=False)
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in cells:
+        made.add_row(*map(Text, row))
+    out.print(made, soft_wrap=False)
 
 
-def text(value: object) -> str:
+def _plain_table(header: Sequence[str], rows: list[list[str]], right: Sequence[str]) -> None:
+    lines = [list(header), *([" ".join(cell.split()) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = []
+        for name, cell, width in zip(header, line, widths, strict=True):
+            space = " " * (width - cell_len(cell))
+            padded.append(space + cell if name in right else cell + space)
+        print("  ".join(padded).rstrip())
+
+
+def title(words: str) -> None:
+    """Print a heading, bold on a terminal."""
+    out.print(Text(words, "bold"))
+
+
+def text(value: object, digits: int = 6) -> str:
     """One value for people; an absent one is a dash."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.{digits}g}"
     if isinstance(value, int):
         return f"{value:,}" if abs(value) > 99_999 else str(value)
     if isinstance(value, datetime):
@@ -55,46 +90,59 @@ def text(value: object) -> str:
 
 
 def as_json(value: object) -> None:
-    """Print JSON; times are ISO 8601, NaN is null."""
+    """Print JSON; times are ISO 8601, NaN and the infinities, which JSON lacks, are null."""
     print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
 
 
 def arrow(data: pa.Table, form: Format) -> None:
-    """Print the rows of a table in one of the forms."""
+    """Print the rows of a table in one of the forms; Parquet keeps units in its Arrow schema."""
     if form == "json":
         as_json(data.to_pylist())
     elif form == "csv":
-        import pyarrow.csv
+        from lake.formats.text_write import write_csv
 
-        sink = io.BytesIO()
-        pyarrow.csv.write_csv(data, sink)
-        sys.stdout.buffer.write(sink.getvalue())
-        sys.stdout.buffer.flush()
+        _pass_on(lambda path: write_csv(data.to_batches(), data.schema, path))
     elif form == "parquet":
         import pyarrow.parquet as pq
 
-        sink = io.BytesIO()
-        pq.write_table(data, sink, compression="zstd")
-        sys.stdout.buffer.write(sink.getvalue())
-        sys.stdout.buffer.flush()
+        _pass_on(lambda path: pq.write_table(data, path, compression="zstd"))
     else:
         import duckdb
 
         # DuckDB draws its own box, which those who use its shell know.
+        width = max(out.width, 60) if out.is_terminal else _ANY_WIDTH
         with duckdb.connect() as connection:
-            connection.from_arrow(data).show(
-                max_width=max(out.width, 60), max_rows=_SHOWN_ROWS, null_value=""
-            )
+            connection.from_arrow(data).show(max_width=width, max_rows=_SHOWN_ROWS, null_value="")
+
+
+def _pass_on(write: Callable[[Path], object]) -> None:
+    """Write a file and pass its bytes on to stdout."""
+    with tempfile.TemporaryDirectory(prefix="lacus-") as directory:
+        path = Path(directory) / "result"
+        write(path)
+        with path.open("rb") as stream:
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
 
 
 def done(message: str) -> None:
     """Say on stderr what was done."""
-    err.print(f"[green]✓[/] {message}", highlight=False)
+    mark("✓", "green", message)
 
 
 def warn(message: str) -> None:
     """Say on stderr what is not as it should be."""
-    err.print("[yellow]![/]", message, highlight=False, markup=True)
+    mark("!", "yellow", message)
+
+
+def failed(message: str) -> None:
+    """Say on stderr what failed."""
+    mark("✗", "red", message)
+
+
+def count(number: int, noun: str) -> str:
+    """Number and noun: 1 row, 2 rows."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _plain(value: object) -> Any:
@@ -104,7 +152,7 @@ def _plain(value: object) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, bytes):
         return value.hex()

@@ -119,10 +119,15 @@ def model_selection(context: dg.AssetExecutionContext, home: lake.Home, release:
     name = "csc.model_selection"
     table = home.store.arrow(_FEATURES.replace("labelled_features", "features"), [release])
     raw = features.feature_matrix(table)
-    normalised, _ = features.Normalisation.fit(raw).transform(raw)
-    if len(complete := normalised[~_any_nan(normalised)]) < _MOST_COMPONENTS:
-        context.log.warning("%d complete detections are too few to compare", len(complete))
+    number = int((~_any_nan(raw)).sum())
+    if number < _MOST_COMPONENTS:
+        context.log.warning(
+            "no model selection: %d components need as many complete detections; there are %d",
+            _MOST_COMPONENTS, number,
+        )  # fmt: skip
         return Computed({name: _empty(name)})
+    normalised, _ = features.Normalisation.fit(raw).transform(raw)
+    complete = normalised[~_any_nan(normalised)]
     tried = mixture.select_components(complete, range(2, _MOST_COMPONENTS + 1), _SEED)
     rows = tried.select(["k", "bic", "silhouette", "log_likelihood", "converged"])
     shown = metadata.table(rows.column_names[:3], zip(*rows.to_pydict().values(), strict=False))

@@ -1,4 +1,4 @@
-"""Commands that work in a home."""
+"""What all commands share: examples in their help, and the home that they work in."""
 
 import functools
 from collections.abc import Callable
@@ -8,6 +8,23 @@ from typing import Any
 import click
 
 import lake
+
+
+class Command(click.Command):
+    """A command whose epilog is printed as it is: examples, a line for each."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples without filling their lines."""
+        if self.epilog:
+            formatter.write_paragraph()
+            formatter.write("Examples:\n")
+            for line in self.epilog.splitlines():
+                formatter.write(f"  {line}\n")
+
+
+def examples(*lines: str) -> str:
+    """Give the epilog of a command."""
+    return "\n".join(lines)
 
 
 def in_home(command: Callable[..., None]) -> Callable[..., None]:
