@@ -107,7 +107,8 @@ def _renamed(
 
 def _degrees(texts: pa.Array, name: str, file: InputFile, start: int) -> pa.Array:
     """Degrees of ``hh mm ss.s`` (ra) or ``+dd mm ss`` (dec); blanks or colons between them."""
-    pattern = r"^(?P<sign>[+-]?)(?P<a>\d{1,3})[: ](?P<b>\d{1,2})[: ](?P<c>\d{1,2}(?:\.\d*)?)$"
+    sixty = r"[0-5]?\d"
+    pattern = rf"^(?P<sign>[+-]?)(?P<a>\d{{1,3}})[: ](?P<b>{sixty})[: ](?P<c>{sixty}(?:\.\d*)?)$"
     trimmed = pc.utf8_trim_whitespace(texts)
     parts = pc.extract_regex(trimmed, pattern)
     bad = pc.and_(pc.is_valid(texts), pc.is_null(parts))
@@ -115,7 +116,8 @@ def _degrees(texts: pa.Array, name: str, file: InputFile, start: int) -> pa.Arra
         row = int(pc.index(bad, True).as_py())
         raise InputError(
             file.path,
-            f"{texts[row].as_py()!r} is neither degrees nor sexagesimal",
+            f"{texts[row].as_py()!r} is not {'hh mm ss' if name == 'ra' else 'dd mm ss'}, as the "
+            "column has it that is not in degrees",
             f"row {start + row}, column {name!r}",
         )
     value = pc.add(
