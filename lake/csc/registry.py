@@ -38,6 +38,10 @@ def load(models: Path, model_id: str) -> ClassModel:
         model = ClassModel.from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LacusError(f"{path}: no such model: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise LacusError(f"{path}: is not text") from None
+    except LacusError as error:
+        raise LacusError(f"{path}: {error}") from None
     if model.model_id != model_id:
         raise LacusError(f"{path}: holds the model {model.model_id}")
     return model
@@ -66,4 +70,3 @@ def as_row(model: ClassModel, release: str) -> pa.Table:
         "converged": mixture.converged,
     }
     return pa.Table.from_pylist([row], contracts.table("csc.mixture_models").schema())
-
