@@ -26,12 +26,16 @@ Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
 @dataclass(frozen=True)
 class Check:
-    """A check of one asset: SQL that returns the bad rows of the release ``?``."""
+    """A check of one asset: SQL that returns the bad rows of the release ``?``.
+
+    One that only `warns` tells of a science result that is unusual, not wrong.
+    """
 
     name: str
     table: str
     description: str
     sql: str
+    warns: bool = False
 
     def spec(self) -> dg.AssetCheckSpec:
         """Declaration for Dagster."""
@@ -54,6 +58,7 @@ class Check:
             description = f"not so: {self.description}; bad rows: {number}, the first: {shown}"
         return dg.AssetCheckResult(
             passed=not first,
+            severity=dg.AssetCheckSeverity.WARN if self.warns else dg.AssetCheckSeverity.ERROR,
             description=description,
             asset_key=metadata.key(self.table),
             check_name=self.name,

@@ -212,7 +212,7 @@ def run(
             made.add(".".join(event.asset_key.path))
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            if not check.passed:
+            if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
                 what = f"check {check.check_name} of {'.'.join(check.asset_key.path)}"
                 failures.append(Failure(mission, release, what, check.description or "failed"))
     if not result.success and not failures:

@@ -74,6 +74,10 @@ class _Handler(logging.Handler):
             name = ".".join(found.asset_key.path) if found.asset_key else ""
             seconds = time.monotonic() - self._started.get(event.step_key, time.monotonic())
             mark("✓", "green", f"{name:36} {rows:17}  {seconds:6.1f} s")
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed and check.severity is dg.AssetCheckSeverity.WARN:
+                mark("!", "yellow", f"{'.'.join(check.asset_key.path)}: {check.description}")
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -19,20 +19,60 @@ _SEED = 42
 _P = " + ".join(features.PROBABILITIES)
 _OUTSIDE = " OR ".join(f"{p} NOT BETWEEN 0 AND 1" for p in features.PROBABILITIES)
 
-ingest = ingested(
-    "csc",
-    checks=[
-        Check(
-            "ranges",
-            "csc.detections",
-            "positions lie on the sphere, hardness ratios in -1..1, probabilities in 0..1",
-            "SELECT name, obsid, ra, dec, hard_hm, hard_hs, hard_ms, var_prob_b"
-            " FROM csc.detections WHERE release = ? AND (ra NOT BETWEEN 0 AND 360"
-            " OR dec NOT BETWEEN -90 AND 90 OR abs(hard_hm) > 1 OR abs(hard_hs) > 1"
-            " OR abs(hard_ms) > 1 OR var_prob_b NOT BETWEEN 0 AND 1)",
-        )
-    ],
+RANGES = Check(
+    "ranges",
+    "csc.detections",
+    "positions lie on the sphere, hardness ratios in -1..1, probabilities in 0..1",
+    "SELECT name, obsid, ra, dec, hard_hm, hard_hs, hard_ms, var_prob_b, var_prob_h, var_prob_s"
+    " FROM csc.detections WHERE release = ? AND (ra NOT BETWEEN 0 AND 360"
+    " OR dec NOT BETWEEN -90 AND 90 OR abs(hard_hm) > 1 OR abs(hard_hs) > 1 OR abs(hard_ms) > 1"
+    " OR var_prob_b NOT BETWEEN 0 AND 1 OR var_prob_h NOT BETWEEN 0 AND 1"
+    " OR var_prob_s NOT BETWEEN 0 AND 1)",
 )
+SUM_TO_ONE = Check(
+    "sum_to_one",
+    "csc.class_probabilities",
+    "the ten probabilities lie in 0..1 and add up to 1 within 1e-9, or are all null",
+    f"SELECT name, obsid, method, {_P} AS total FROM csc.class_probabilities"
+    f" WHERE release = ? AND (abs({_P} - 1) > 1e-9 OR {_OUTSIDE}"
+    f" OR ({_P} IS NULL) <> (detection_class IS NULL))",
+)
+REASONS = Check(
+    "reasons",
+    "csc.class_probabilities",
+    "a row without probabilities says why",
+    "SELECT name, obsid, method FROM csc.class_probabilities"
+    " WHERE release = ? AND detection_class IS NULL AND reason IS NULL",
+)
+BOUNDS = Check(
+    "bounds",
+    "csc.validation",
+    "figures of merit lie where they can: shares in 0..1, Brier scores in 0..2, losses above 0",
+    "SELECT method, level, metric, class, value FROM csc.validation WHERE release = ? AND ("
+    "(metric IN ('accuracy', 'balanced_accuracy', 'recall', 'precision',"
+    " 'expected_calibration_error') AND value NOT BETWEEN 0 AND 1)"
+    " OR (metric = 'brier' AND value NOT BETWEEN 0 AND 2) OR value < 0 OR isnan(value))",
+)
+CALIBRATION = Check(
+    "calibration",
+    "csc.validation",
+    "the posterior's expected calibration error is below 0.2",
+    "SELECT metric, value, n FROM csc.validation WHERE release = ? AND method = 'posterior'"
+    " AND level = 'overall' AND metric = 'expected_calibration_error' AND value > 0.2",
+    warns=True,
+)
+PARTITION = Check(
+    "partition",
+    "csc.master_class",
+    "every source is in exactly one of uniquely_classified and ambiguous_classification",
+    "SELECT m.name, m.method, count(o.name) AS times FROM csc.master_class AS m LEFT JOIN ("
+    "SELECT release, name, method FROM csc.uniquely_classified UNION ALL"
+    " SELECT release, name, method FROM csc.ambiguous_classification) AS o"
+    " ON o.release = m.release AND o.name = m.name AND o.method = m.method"
+    " WHERE m.release = ? GROUP BY ALL HAVING count(o.name) <> 1",
+)
+
+ingest = ingested("csc", checks=[RANGES])
 
 
 @derived(
@@ -73,23 +113,7 @@ def mixture(context: dg.AssetExecutionContext, home: lake.Home, release: str) ->
     tables=["csc.class_probabilities"],
     reads=["csc.labelled_features", "csc.mixture_models"],
     version="1",
-    checks=[
-        Check(
-            "sum_to_one",
-            "csc.class_probabilities",
-            "the ten probabilities lie in 0..1 and add up to 1 within 1e-9, or are all null",
-            f"SELECT name, obsid, method, {_P} AS total FROM csc.class_probabilities"
-            f" WHERE release = ? AND (abs({_P} - 1) > 1e-9 OR {_OUTSIDE}"
-            f" OR ({_P} IS NULL) <> (detection_class IS NULL))",
-        ),
-        Check(
-            "reasons",
-            "csc.class_probabilities",
-            "a row without probabilities says why",
-            "SELECT name, obsid, method FROM csc.class_probabilities"
-            " WHERE release = ? AND detection_class IS NULL AND reason IS NULL",
-        ),
-    ],
+    checks=[SUM_TO_ONE, REASONS],
 )
 def classification(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Classify every detection that has no label, or an ambiguous one, by both methods."""
@@ -134,7 +158,12 @@ def model_selection(context: dg.AssetExecutionContext, home: lake.Home, release:
     return Computed({name: _of_release(rows, release)}, {name: {"selection": shown}})
 
 
-@derived(tables=["csc.validation"], reads=["csc.labelled_features"], version="1")
+@derived(
+    tables=["csc.validation"],
+    reads=["csc.labelled_features"],
+    version="1",
+    checks=[BOUNDS, CALIBRATION],
+)
 def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Score both methods by cross-validation in five folds, grouped by source."""
     from lake.csc import figures, validate
@@ -187,18 +216,7 @@ def _class_balance(home: lake.Home, release: str) -> Mapping[str, Any]:
 
 views = viewed(
     "csc",
-    checks=[
-        Check(
-            "partition",
-            "csc.master_class",
-            "every source is in exactly one of uniquely_classified and ambiguous_classification",
-            "SELECT m.name, m.method, count(o.name) AS times FROM csc.master_class AS m LEFT JOIN ("
-            "SELECT release, name, method FROM csc.uniquely_classified UNION ALL"
-            " SELECT release, name, method FROM csc.ambiguous_classification) AS o"
-            " ON o.release = m.release AND o.name = m.name AND o.method = m.method"
-            " WHERE m.release = ? GROUP BY ALL HAVING count(o.name) <> 1",
-        ),
-    ],
+    checks=[PARTITION],
     show={"csc.class_summary": _class_balance},
 )
 
