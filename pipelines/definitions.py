@@ -5,7 +5,7 @@ import functools
 import dagster as dg
 
 from pipelines import defs, jobs
-from pipelines.progress import lines
+from pipelines.events import lines
 from pipelines.resources import HomeResource
 
 

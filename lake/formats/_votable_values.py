@@ -12,10 +12,11 @@ from lake.formats._votable_header import Field
 
 BoolArray = npt.NDArray[np.bool_]
 
-_TRUTH = pa.array(["T", "TRUE", "1", "F", "FALSE", "0"])
-_TRUTH_VALUES = pa.array([True, True, True, False, False, False])
-_UNKNOWN = pa.array(["?", "\0", "", "NULL"])
-_NUMBER_NULLS = pa.array(["nan", "NaN", "NAN", "null", "NULL", "Null"])
+# Lists, not Arrow arrays: making one imports pandas where there is one, which takes a while.
+_TRUTH = ["T", "TRUE", "1", "F", "FALSE", "0"]
+_TRUTH_VALUES = [True, True, True, False, False, False]
+_UNKNOWN = ["?", "\0", "", "NULL"]
+_NUMBER_NULLS = ["nan", "NaN", "NAN", "null", "NULL", "Null"]
 _INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+)")
 
 
@@ -187,7 +188,7 @@ def convert_cells(cells: pa.StringArray, field: Field) -> pa.Array:
     if not field.is_list and not field.is_complex:
         return _scalars(cells, field)
     if not field.is_list:
-        cells = null_where(cells, pc.is_in(cells, value_set=_NUMBER_NULLS))
+        cells = null_where(cells, pc.is_in(cells, value_set=pa.array(_NUMBER_NULLS)))
     lists = _split_bits(cells) if field.datatype == "bit" else _split_values(cells)
     offsets = lists.offsets.to_numpy()
     try:
@@ -266,7 +267,7 @@ def _scalars(cells: pa.StringArray, field: Field) -> pa.Array:
         failed = pc.and_(pc.is_null(values), pc.is_valid(cells))
         if pa.types.is_integer(kind):
             # NaN stands for null in integers too; services write it where none is declared.
-            failed = pc.and_(failed, pc.invert(pc.is_in(cells, value_set=_NUMBER_NULLS)))
+            failed = pc.and_(failed, pc.invert(pc.is_in(cells, value_set=pa.array(_NUMBER_NULLS))))
         if pc.any(failed).as_py():
             index = pc.index(failed, True).as_py()
             raise CellError(index, f"{cells[index].as_py()!r} is not a {field.datatype}") from None
@@ -293,14 +294,14 @@ def _cast(cells: pa.StringArray, kind: pa.DataType) -> pa.Array:
 
 def _booleans(cells: pa.StringArray, field: Field) -> pa.Array:
     spelt = pc.ascii_upper(cells)
-    places = pc.index_in(spelt, value_set=_TRUTH)
+    places = pc.index_in(spelt, value_set=pa.array(_TRUTH))
     if places.null_count > cells.null_count:
-        known = pc.is_in(spelt, value_set=_UNKNOWN)
+        known = pc.is_in(spelt, value_set=pa.array(_UNKNOWN))
         failed = pc.and_not(pc.and_(pc.is_null(places), pc.is_valid(cells)), known)
         if pc.any(failed).as_py():
             index = pc.index(failed, True).as_py()
             raise CellError(index, f"{cells[index].as_py()!r} is not a {field.datatype}")
-    return _TRUTH_VALUES.take(places)
+    return pa.array(_TRUTH_VALUES).take(places)
 
 
 def _split_values(cells: pa.StringArray) -> pa.ListArray:
