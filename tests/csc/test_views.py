@@ -109,10 +109,13 @@ def test_a_given_ratio_stands_in_for_an_absent_term(tables, absent, features):
 
 
 def test_a_mean_of_zero_gives_null(tables):
-    terms = {"var_sigma_b": 1.0, "var_mean_b": 0.0, "var_max_b": 6.0, "var_min_b": 1.0}
-    insert(tables, "csc.detections", [detection(**terms)])
-    query = "SELECT var_ratio_b, var_newq_b FROM csc.features"
-    assert view(tables, query) == [{"var_ratio_b": None, "var_newq_b": None}]
+    terms = {f"var_{term}_{band}": 1.0 for term in ("sigma", "max", "min") for band in "bhs"}
+    zero = {f"var_mean_{band}": 0.0 for band in "bhs"}
+    known = contracts.table("csc.detections").by_name
+    assert not (terms | zero).keys() - known.keys()
+    insert(tables, "csc.detections", [detection(**terms, **zero)])
+    query = "SELECT var_ratio_b, var_ratio_h, var_ratio_s, var_newq_b FROM csc.features"
+    assert tables.sql(query).fetchall() == [(None, None, None, None)]
 
 
 def test_features_name_what_is_missing(tables):
@@ -243,6 +246,25 @@ def test_soft_class_is_the_first_of_equals(tables, first, second):
     insert(tables, "csc.class_probabilities", rows)
     query = "SELECT name, soft_master_class FROM csc.soft_master_class ORDER BY name"
     assert tables.sql(query).fetchall() == [("A", first), ("B", first)]
+
+
+def test_the_first_detection_keeps_its_nulls(tables):
+    rows = [
+        classified("A", 2, obi=0, region_id=0, like="QSO"),
+        classified("A", 1, obi=None, region_id=5, like="QSO"),
+        classified("B", 3, obi=1, region_id=2, like="QSO"),
+        classified("B", 3, obi=1, region_id=None, like="QSO"),
+        classified("C", 4, obi=None, region_id=None, like="QSO"),
+    ]
+    insert(tables, "csc.class_probabilities", rows)
+    query = "SELECT name, obsid, obi, region_id FROM csc.source_probabilities ORDER BY name"
+    assert tables.sql(query).fetchall() == [
+        ("A", 1, None, 5),
+        ("B", 3, 1, None),
+        ("C", 4, None, None),
+    ]
+    query = "SELECT name, detection_count FROM csc.repeated_sources ORDER BY name"
+    assert tables.sql(query).fetchall() == [("A", 2), ("B", 2)]
 
 
 # --- hard master class -------------------------------------------------------------------------
