@@ -35,7 +35,7 @@ __all__ = [
 
 
 def _scan_votable(source: Source, **options: Any) -> TableReader:
-    reader = scan_votable(source, **options)  # type: ignore[arg-type]
+    reader = scan_votable(source, **options)
     return TableReader(reader.schema, iter(reader))
 
 
