@@ -7,7 +7,6 @@ the new one, never a mixture, whatever is killed when.
 
 import contextlib
 import getpass
-import importlib
 import json
 import os
 import time
@@ -22,11 +21,10 @@ import duckdb
 import filelock
 import pyarrow as pa
 
-from lake import contracts, migrate
+from lake import contracts, extensions, migrate
 from lake.commit import Commit, Stage, Staged, now, only
 from lake.errors import LacusError, UsageError
 
-_EXTENSIONS = ("ducklake", "sqlite_scanner")
 _LOCK_PATIENCE_S = 3600.0
 _STAGING_LIFE_S = 86_400.0
 
@@ -103,8 +101,7 @@ class Store:
             raise LacusError(f"{self.directory}: there is no lake here yet; `lacus run` makes one")
         connection = duckdb.connect(config={"threads": os.cpu_count() or 1})
         try:
-            for name in _EXTENSIONS:
-                _load_extension(connection, name)
+            extensions.load(connection)
             version = None if at is None else self.resolve(at)
             connection.execute(self.attach_sql(read_only=read_only, at=version))
             connection.execute("USE lake")
@@ -380,24 +377,6 @@ class Store:
             return {}
         query = "SELECT table_name, fingerprint FROM meta.releases WHERE release = ?"
         return dict(self.sql(query, [release]).fetchall())
-
-
-def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Load an extension from its wheel; DuckDB verifies its signature."""
-    package = f"duckdb_extension_{name}"
-    try:
-        root = Path(str(importlib.import_module(package).__file__)).parent
-        file = root / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-        connection.execute(f"LOAD {contracts.literal(str(file))}")
-    except (ImportError, duckdb.Error) as error:
-        try:
-            connection.execute(f"INSTALL {name}")
-            connection.execute(f"LOAD {name}")
-        except duckdb.Error:
-            raise LacusError(
-                f"DuckDB {duckdb.__version__} needs its extension {name}: install "
-                f"{package.replace('_', '-')}=={duckdb.__version__} ({error})"
-            ) from error
 
 
 def _as_declared(name: str, data: pa.Table) -> pa.Table:

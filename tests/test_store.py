@@ -14,6 +14,7 @@ import filelock
 import pyarrow as pa
 import pytest
 
+from lake import extensions
 from lake import store as store_module
 from lake.commit import Commit
 from lake.errors import LacusError, UsageError
@@ -267,8 +268,7 @@ def test_a_moved_home_still_works(tmp_path):
 
 def test_any_duckdb_attaches_the_lake(store):
     with duckdb.connect() as connection:
-        for name in ("ducklake", "sqlite_scanner"):
-            store_module._load_extension(connection, name)
+        extensions.load(connection)
         connection.execute(store.attach_sql(name="other"))
         query = "SELECT count(*) FROM other.csc.detections WHERE release = 'R0'"
         assert connection.execute(query).fetchall() == [(3,)]
@@ -297,6 +297,14 @@ def writer(directory: Path, numbers: range, release: str = "R"):
     yield process, ours
     process.kill()
     process.join()
+
+
+def test_a_missing_extension_is_named(monkeypatch):
+    monkeypatch.setattr(extensions, "_NAMES", ("no_such_thing",))
+    with duckdb.connect() as connection:
+        connection.execute("SET custom_extension_repository = 'nowhere'")
+        with pytest.raises(LacusError, match=r"install duckdb-extension-no-such-thing==\d"):
+            extensions.load(connection)
 
 
 def test_reading_while_writing_sees_whole_states(tmp_path):
