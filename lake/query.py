@@ -46,7 +46,9 @@ def annotated(
     except duckdb.Error as error:
         raise UsageError(str(error)) from error
     try:
-        traced = models.trace(text, {table: list(columns) for table, columns in known.items()})
+        # Only what is read: the columns of the whole lake take sqlglot seconds.
+        read = {name.lower() for name in reads(store, text)}
+        traced = models.trace(text, {t: list(c) for t, c in known.items() if t.lower() in read})
     except ValueError:  # valid for DuckDB, beyond sqlglot: the result is right, its units unknown
         traced = {}
     # SQL does not tell cases apart, and a query may read what is in no lake.
