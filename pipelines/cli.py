@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 import duckdb
+import pyarrow as pa
 
 import lake
 from lake.home import Source
@@ -114,7 +115,7 @@ def _show_demo(home: lake.Home, release: str) -> None:
         ("How good they are (csc.validation, cross-validated by source)", scores),
     ):
         data = home.store.arrow(query, [release])
-        numbers = [name for name in data.column_names if name not in ("class", "agg_class")]
+        numbers = [f.name for f in data.schema if not pa.types.is_string(f.type)]
         rows = [list(row.values()) for row in data.to_pylist()]
         print()
         show.title(title)

@@ -19,7 +19,6 @@ JOBS = [
     dg.define_asset_job(
         f"{mission}_release",
         selection=dg.AssetSelection.groups(mission),
-        partitions_def=RELEASES[mission],
         description=f"Everything of one release of {mission}: ingest, compute, check",
     )
     for mission in contracts.missions()

@@ -1,5 +1,7 @@
 """What assets work on: the home."""
 
+import functools
+
 import dagster as dg
 
 import lake
@@ -13,9 +15,15 @@ class HomeResource(dg.ConfigurableResource):
 
     def open(self) -> lake.Home:
         """Open the home, its lake in line with the present contracts."""
-        home = lake.open(self.root or None)
+        home = _opened(str(lake.open(self.root or None).root))
         renew(home)
         return home
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(root: str) -> lake.Home:
+    """Open a home once for all steps of a process: its lake takes longer than many a step."""
+    return lake.open(root)
 
 
 def renew(home: lake.Home) -> bool:
