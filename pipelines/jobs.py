@@ -106,22 +106,25 @@ def stale(home: lake.Home, mission: str, release: str) -> list[str]:
     """
     taken = list(dict.fromkeys(role.table for role in inputs.roles(mission).values()))
     stored = home.store.fingerprints(release)
+    todo = plan(home, mission, release)
     order: list[str] = []
-    if plan(home, mission, release).changed:
+    changing: set[str] = set()  # one step makes all that is ingested, whatever of it changes
+    if todo.changed:
         order += taken
+        changing = {inputs.role(mission, r.file.role).table for r in todo.new + todo.gone}
     elif not stored.keys() & set(taken):
         return []
     for derivation in derivations(mission):
-        below = set(order) & set(base_tables(derivation.reads))
+        below = changing & set(base_tables(derivation.reads))
         print_ = derivation.fingerprint(home.store, release)
         if below or any(stored.get(table) != print_ for table in derivation.tables):
             order += derivation.tables
+            changing |= set(derivation.tables)
     renewed = not health.in_line(home.store)
-    tables = set(order)
     return order + [
         view.name
         for view in models.for_namespace(mission)
-        if renewed or tables & set(base_tables(view.depends))
+        if renewed or changing & set(base_tables(view.depends))
     ]
 
 

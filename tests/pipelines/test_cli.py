@@ -248,7 +248,7 @@ def test_too_few_detections_are_said_in_words(lacus, tiny_home):
 
 
 def test_names_of_any_kind(lacus, tmp_path):
-    home, folder = tmp_path / 'a h\'öme "x" [b]', tmp_path / 'uni ço\'de "y" [z]'
+    home, folder = tmp_path / "a h'öme [b]", tmp_path / "uni ço'de [z]"
     folder.mkdir()
     file = folder / "dé't [bold].csv"
     file.write_text(TINY, encoding="utf-8")

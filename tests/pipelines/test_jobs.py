@@ -1,0 +1,234 @@
+"""What is out of date, what a selection needs, and how a run reports a failure."""
+
+import os
+import shutil
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+import lake
+from lake import contracts, models
+from lake.home import Source
+from pipelines import jobs
+from pipelines.assets import DERIVATIONS
+from pipelines.defs import derivations
+
+INPUTS = ["csc.detections", "csc.labels"]
+RELEASE = ("csc", "CSC-sample")
+
+
+def views() -> set[str]:
+    return {view.name for view in models.for_namespace("csc")}
+
+
+def add(home: lake.Home, release: str, role: str, path) -> None:
+    home.add(Source("csc", release, role, (path,)))
+
+
+def test_nothing_of_a_finished_run_is_stale(demo):
+    assert jobs.stale(lake.open(demo[0]), *RELEASE) == []
+
+
+def test_everything_of_a_new_release_is_stale_in_an_order_that_can_be_made(tmp_path, tiny):
+    home = lake.open(tmp_path / "home")
+    add(home, "R1", "detections", tiny)
+    names = jobs.stale(home, "csc", "R1")
+    made = {table for d in derivations("csc") for table in d.tables}
+    assert names[:2] == INPUTS
+    assert set(names) == {*INPUTS, *made, *views()}
+    assert len(names) == len(set(names))
+    places = {name: i for i, name in enumerate(names)}
+    for name in views():
+        assert all(places[d] < places[name] for d in models.views()[name].depends)
+
+
+def test_changed_labels_leave_what_reads_none(home):
+    """The model selection needs the detections alone: it must not be done again."""
+    opened = lake.open(home)
+    labels = next((home / "sample" / "csc").glob("*labels*"))
+    lines = labels.read_text(encoding="utf-8").splitlines()
+    labels.write_text("\n".join(lines[:-20]) + "\n", encoding="utf-8")
+    sources = home / "sources.toml"
+    text = sources.read_text(encoding="utf-8")
+    old = next(s.paths[0] for s in opened.sources() if s.role == "labels")
+    sources.write_text(text.replace(str(old), str(labels)), encoding="utf-8")
+    names = set(jobs.stale(opened, *RELEASE))
+    assert {"csc.labels", "csc.mixture_models", "csc.class_probabilities"} <= names
+    assert {"csc.validation", "csc.labelled_features", "csc.uniquely_classified"} <= names
+    assert not {"csc.model_selection", "csc.features"} & names
+
+
+def changed_contracts(tmp_path, monkeypatch, view: str, old: str, new: str) -> None:
+    """Let `sql/` be a copy in which one view is different."""
+    real = contracts.contracts_dir
+    copy = shutil.copytree(real("sql"), tmp_path / "sql")
+    file = copy / f"{view.replace('.', '/')}.sql"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    monkeypatch.setattr(
+        contracts, "contracts_dir", lambda kind: copy if kind == "sql" else real(kind)
+    )
+    models.views.cache_clear()
+    models.view_types.cache_clear()
+
+
+@pytest.fixture
+def cleared():
+    yield
+    models.views.cache_clear()
+    models.view_types.cache_clear()
+
+
+def test_a_changed_view_reaches_the_lake_though_no_data_changed(
+    tiny_home, lacus, tmp_path, monkeypatch, cleared
+):
+    opened = lake.open(tiny_home)
+    before = opened.store.snapshot()
+    changed_contracts(
+        tmp_path, monkeypatch, "csc.class_summary", "AS mean_probability", "* 2 AS mean_probability"
+    )
+    stale = jobs.stale(opened, "csc", "R1")
+    assert views() <= set(stale)
+    assert "csc.labels" not in stale
+    result = lacus("run", "csc.features", home=tiny_home)
+    assert result.exit_code == 0, result.stderr
+    assert "✓ the lake is in line with the present contracts again" in result.stderr
+    stored = opened.sql("SELECT sql FROM duckdb_views() WHERE view_name = 'class_summary'")
+    assert "* 2" in stored.fetchone()[0]
+    assert opened.store.snapshot() > before
+    assert lacus("run", "csc.features", home=tiny_home).stderr == "✓ csc.features is up to date\n"
+
+
+def test_what_reads_a_changed_view_is_stale(home, tmp_path, monkeypatch, cleared):
+    changed_contracts(tmp_path, monkeypatch, "csc.features", "FROM", "/* anew */ FROM")
+    names = jobs.stale(lake.open(home), *RELEASE)
+    derived = {table for d in derivations("csc") for table in d.tables}
+    assert set(names) == derived | views()
+
+
+def test_a_step_reads_the_views_of_the_present_contracts(tiny_home, tmp_path, monkeypatch, cleared):
+    """Whoever starts it: the UI knows nothing of `lacus run`."""
+    from pipelines.resources import HomeResource
+
+    changed_contracts(
+        tmp_path, monkeypatch, "csc.class_summary", "AS mean_probability", "* 3 AS mean_probability"
+    )
+    opened = HomeResource(root=str(tiny_home)).open()
+    stored = opened.sql("SELECT sql FROM duckdb_views() WHERE view_name = 'class_summary'")
+    assert "* 3" in stored.fetchone()[0]
+
+
+def test_a_selection_is_itself_and_what_it_is_made_from():
+    everything = [*contracts.tables(), *models.views()]
+    assert set(jobs.selected("csc.detections", everything)) == set(INPUTS)
+    assert set(jobs.selected("csc.features", everything)) >= {*INPUTS, "csc.features"}
+    mixture = set(jobs.selected("csc.clusters", everything))
+    assert mixture == {
+        *INPUTS, "csc.features", "csc.labelled_features", "csc.mixture_models", "csc.clusters",
+    }  # fmt: skip
+    assert "csc.validation" not in jobs.selected("csc.class_summary", everything)
+    assert jobs.selected("csc", everything) == [n for n in everything if n.startswith("csc.")]
+    assert jobs.selected("csc.clusters", ["csc.validation"]) == []
+    for wrong in ("csc.nope", "nope", "meta", "meta.files", ""):
+        with pytest.raises(lake.UsageError):
+            jobs.selected(wrong, everything)
+
+
+def test_derivations_cover_the_tables_that_no_input_gives():
+    made = [table for d in DERIVATIONS["csc"] for table in d.tables]
+    assert len(made) == len(set(made))
+    tables = {name for name in contracts.tables() if name.startswith("csc.")}
+    assert set(made) == tables - set(INPUTS)
+    known = set(contracts.tables()) | set(models.views())
+    for derivation in DERIVATIONS["csc"]:
+        assert set(derivation.reads) <= known
+        assert derivation.version.isdecimal()
+
+
+def test_the_instance_is_of_this_home_and_the_environment_is_given_back(tmp_path):
+    before = dict(os.environ)
+    home = lake.open(tmp_path / "home")
+    with jobs.instance(home) as instance:
+        assert os.environ["LACUS_HOME"] == str(home.root)
+        assert instance.root_directory == str(home.dagster)
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+    assert dict(os.environ) == before
+
+
+def test_settings_of_the_user_are_kept(tmp_path):
+    home = lake.open(tmp_path / "home")
+    jobs.environment(home)
+    settings = home.dagster / "dagster.yaml"
+    settings.write_text("telemetry:\n  enabled: false\n# mine\n", encoding="utf-8")
+    jobs.environment(home)
+    assert "# mine" in settings.read_text(encoding="utf-8")
+
+
+def fails(error: BaseException):
+    def instead(*args: object, **kwargs: object) -> pa.Table:
+        raise error
+
+    return instead
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (lake.LacusError("no\nsuch   thing"), "no such thing"),
+        (lake.InputError("x.csv", "is odd", "row 3"), "x.csv: row 3: is odd"),
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
+    ],
+)
+def test_a_step_that_fails_gives_its_reason_in_one_line(error, told, tiny_home, lacus, monkeypatch):
+    from lake.store import Store
+
+    monkeypatch.setattr(Store, "replace", fails(error))
+    result = lacus("run", "csc.model_selection", home=tiny_home)
+    assert result.exit_code == 1
+    assert f"✗ csc R1, csc_model_selection: {told}\n" in result.stderr
+    assert "! not made because of that: csc.model_selection\n" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_cause_behind_an_error_of_ours_is_not_told_in_its_place(tiny_home, lacus, monkeypatch):
+    from lake.store import Store
+
+    def instead(*args: object, **kwargs: object) -> None:
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise lake.LacusError("what the user can change") from error
+
+    monkeypatch.setattr(Store, "replace", instead)
+    result = lacus("run", "csc.model_selection", home=tiny_home)
+    assert "csc_model_selection: what the user can change\n" in result.stderr
+
+
+def test_a_check_that_fails_ends_the_run_with_1(lacus, tmp_path):
+    file = tmp_path / "far.csv"
+    file.write_text("name,obsid,ra,dec\nA,1,400.5,0\nB,2,10,95\nC,3,1,1\n", encoding="utf-8")
+    home = tmp_path / "home"
+    lacus("add", "csc", "R1", "detections", file, home=home)
+    result = lacus("run", "csc.detections", home=home)
+    assert result.exit_code == 1
+    line = next(line for line in result.stderr.splitlines() if line.startswith("✗"))
+    assert line.startswith("✗ csc R1, check ranges of csc.detections: not so: positions lie on")
+    assert "bad rows: 2, the first: name=A, obsid=1, ra=400.5" in line
+
+
+def test_the_ui_shows_the_runs_of_the_command_line(demo):
+    home = lake.open(demo[0])
+    with jobs.instance(home) as instance:
+        runs = instance.get_runs()
+        assert [(run.job_name, run.status) for run in runs] == [
+            ("csc_release", dg.DagsterRunStatus.SUCCESS)
+        ]
+        assert instance.get_dynamic_partitions("csc_releases") == ["CSC-sample"]
+        key = dg.AssetKey(["csc", "detections"])
+        event = instance.get_latest_materialization_event(key)
+        found = event.asset_materialization
+        assert found.partition == "CSC-sample"
+        assert found.metadata["dagster/row_count"].value == 2000
