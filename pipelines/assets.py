@@ -17,7 +17,7 @@ import lake
 from lake import contracts, freshness, inputs, models
 from lake.ingest import ingest
 from lake.store import Store
-from pipelines import metadata, progress
+from pipelines import metadata, progress, show
 from pipelines.partitions import RELEASES
 from pipelines.resources import HomeResource
 
@@ -124,7 +124,7 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
             opened,
             mission,
             context.partition_key,
-            lambda name, rows: progress.report(f"{mission}: {name}, {rows:,} rows"),
+            lambda name, rows: progress.report(f"{mission} {name}: {show.count(rows, 'row')}"),
         )
         context.log.info("%s", outcome.describe())
         refused = [(str(r.file.path), r.reason) for r in outcome.rejected + outcome.partly_rejected]

@@ -183,7 +183,7 @@ def add(
     if wrong:
         raise lake.UsageError(f"-o {wrong[0]}: expected KEY=VALUE")
     given = {key: value for key, _, value in pairs}
-    source = Source(mission, release, role, tuple(p.absolute() for p in paths), given)
+    source = Source(mission, release, role, paths, given)
     home.add(source)
     number = len(set(source.paths))
     show.done(f"{mission} {release} {role}: {show.count(number, 'path')} in {home.sources_file}")

@@ -30,6 +30,10 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+# Steps print nothing, their messages are events; capturing would take stderr from the terminal.
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
 """
 
 

@@ -138,7 +138,9 @@ def test_the_key_is_unique_and_required_columns_have_values(store):
 
 def test_a_null_that_a_file_brings_in_is_found(store):
     """A file is registered as it is: the catalogue does not look for nulls in it."""
-    bare = pa.table({"release": ["R"], "name": pa.nulls(1, pa.string()), "file_sha256": ["f"]})
+    put(store, "csc.detections", GOOD)
+    bare = pa.table({"release": ["R"], "name": ["B"], "file_row": [1]})
+    bare = bare.append_column("file_sha256", pa.nulls(1, pa.string()))
     with store.stage("csc.detections", "R", bare.schema) as stage:
         stage.write(bare.to_batches()[0])
     with store.commit("test") as commit:
