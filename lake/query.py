@@ -14,6 +14,12 @@ from lake.store import Store
 #: What a valid query raises that fails on a later value: Arrow hands DuckDB's errors on as OSError.
 _STREAM_ERRORS = (duckdb.Error, pa.ArrowException, OSError)
 
+#: What `as_query` makes of a table's name.
+_WHOLE = re.compile(r"FROM (\w+\.\w+)")
+
+#: For each column, the columns that it is computed from, and whether it is passed through.
+Traced = dict[str, tuple[tuple[tuple[str, str], ...], bool]]
+
 
 def annotated(
     store: Store, query: str, *, at: int | str | None = None, batch_rows: int = 65_536
@@ -45,12 +51,7 @@ def annotated(
         reader = relation.to_arrow_reader(batch_rows)
     except duckdb.Error as error:
         raise UsageError(str(error)) from error
-    try:
-        # Only what is read: the columns of the whole lake take sqlglot seconds.
-        read = {name.lower() for name in reads(store, text)}
-        traced = models.trace(text, {t: list(c) for t, c in known.items() if t.lower() in read})
-    except ValueError:  # valid for DuckDB, beyond sqlglot: the result is right, its units unknown
-        traced = {}
+    traced = _trace(text, {table: list(columns) for table, columns in known.items()})
     # SQL does not tell cases apart, and a query may read what is in no lake.
     meant = {(t, c.lower()): m for t, columns in known.items() for c, m in columns.items()}
     traced = {name.lower(): source for name, source in traced.items()}
@@ -73,13 +74,26 @@ def annotated(
     return TableReader(schema, batches())
 
 
+def _trace(text: str, known: dict[str, list[str]]) -> Traced:
+    """Find where a query's columns come from, as far as they can be told; see `models.trace`."""
+    whole = _WHOLE.fullmatch(text)
+    if whole:  # a table as it is: sqlglot would take a second for a hundred columns
+        return {column: (((whole[1], column),), True) for column in known.get(whole[1], [])}
+    # Only what is read: the columns of the whole lake take sqlglot seconds.
+    read = {name.lower() for name in reads(text)}
+    try:
+        return models.trace(text, {t: list(c) for t, c in known.items() if t.lower() in read})
+    except ValueError:  # valid for DuckDB, beyond sqlglot: the result is right, its units unknown
+        return {}
+
+
 def as_query(text: str) -> str:
     """Query for a table's name; any other text is a query already."""
     name = text.strip().rstrip(";")
     return f"FROM {name}" if re.fullmatch(r"\w+\.\w+", name) else text
 
 
-def reads(store: Store, query: str) -> set[str]:
+def reads(query: str) -> set[str]:
     """Tables and views that a query reads, as far as they can be told."""
     import sqlglot
     from sqlglot import exp

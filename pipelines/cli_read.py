@@ -183,7 +183,7 @@ def origin_of(home: lake.Home, text: str, at: str | None, title: str) -> Any:
     from lake.commit import now
     from lake.export import Origin
 
-    missions = sorted({n.split(".")[0] for n in query.reads(home.store, text)} - {"meta"})
+    missions = sorted({n.split(".")[0] for n in query.reads(text)} - {"meta"})
     missions = [mission for mission in missions if mission in contracts.missions()]
     releases = home.sql(
         "SELECT DISTINCT mission || ':' || release FROM meta.releases WHERE mission <> 'meta'"

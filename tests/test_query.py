@@ -130,5 +130,5 @@ def test_a_query_beyond_the_parser_keeps_its_result(store, monkeypatch):
         ("SELECT 'open", set()),
     ],
 )
-def test_what_a_query_reads(text, expected, store):
-    assert query.reads(store, text) == expected
+def test_what_a_query_reads(text, expected):
+    assert query.reads(text) == expected
