@@ -25,7 +25,8 @@ _FILE_BYTES = 1 << 25
 class Staged:
     """A Parquet file that waits to be registered: its table, release, rows and Arrow schema.
 
-    Columns of the file that the schema does not have hold no value.
+    The file has all columns of the table's contract; those that the schema does not have hold no
+    value.
     """
 
     table: str
@@ -52,6 +53,14 @@ class Stage:
             and f.name.lower() not in declared
             and not set(f.metadata or {}) - {b"description"}
         }
+        # Arrow metadata is not kept: units live in meta.columns, and one truth is enough. Columns
+        # without a value are written: DuckLake (1.0) overlooks that a file which lacks a column
+        # brings nulls, and answers IS NULL from the statistics of the other files.
+        given = {f.name.lower() for f in schema}
+        absent = [c.field() for name, c in declared.items() if name not in given]
+        self._whole = pa.schema(
+            [f.remove_metadata().with_nullable(True) for f in [*schema, *absent]]
+        )
         # One row of a table of lists is large: small groups make the look-up of one row cheap.
         has_lists = any(pa.types.is_nested(f.type) for f in schema)
         self._group = 1000 if has_lists else 122_880
@@ -72,10 +81,8 @@ class Stage:
 
     def _flush(self) -> None:
         if self._writer is None:
-            # Arrow metadata is not kept: units live in meta.columns, and one truth is enough.
-            bare = pa.schema([f.remove_metadata() for f in self._schema])
-            self._writer = pq.ParquetWriter(self._path, bare, compression="zstd")
-        table = pa.Table.from_batches(self._pending).cast(self._writer.schema)
+            self._writer = pq.ParquetWriter(self._path, self._whole, compression="zstd")
+        table = _widened(pa.Table.from_batches(self._pending), self._whole)
         self._writer.write_table(table, row_group_size=self._group)
         self._pending = []
         self._pending_rows = self._pending_bytes = 0
@@ -156,9 +163,12 @@ def _groups(staged: Sequence[Staged]) -> Iterator[list[Staged]]:
 
 
 def _widened(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows under a schema that has more columns; what is not there is null."""
     there = set(part.column_names)
-    columns = [part[f.name] if f.name in there else pa.nulls(part.num_rows, f.type) for f in schema]
-    return pa.table(columns, schema=schema)
+    kinds = {f.type for f in schema if f.name not in there}
+    nothing = {kind: pa.nulls(part.num_rows, kind) for kind in kinds}
+    columns = [part[f.name] if f.name in there else nothing[f.type] for f in schema]
+    return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
 
 
 class Commit:
@@ -198,12 +208,33 @@ class Commit:
         directory.mkdir(parents=True, exist_ok=True)
         target = directory / staged.path.name
         self._moved.append(target)
+        self._complete(staged)
         os.replace(staged.path, target)
         self.connection.execute(
-            "CALL ducklake_add_data_files('lake', ?, ?, schema => ?, allow_missing => true,"
-            " ignore_extra_columns => true, hive_partitioning => true)",
+            "CALL ducklake_add_data_files('lake', ?, ?, schema => ?, ignore_extra_columns => true,"
+            " hive_partitioning => true)",
             [name, str(target), namespace],
         )
+
+    def _complete(self, staged: Staged) -> None:
+        """Write the columns that other inputs brought into the table and this file lacks."""
+        file = pq.ParquetFile(staged.path)
+        names = {name.lower() for name in file.schema_arrow.names}
+        lacking = [name for name in self.columns(staged.table) if name not in names]
+        if not lacking:
+            return
+        target = f"lake.{staged.table}"
+        empty = self.connection.execute(f"SELECT * FROM {target} LIMIT 0").to_arrow_table()
+        fields = [f for f in empty.schema if f.name.lower() in lacking]
+        schema = pa.schema([*file.schema_arrow, *fields])
+        whole = staged.path.with_suffix(".whole.parquet")
+        try:
+            with pq.ParquetWriter(whole, schema, compression="zstd") as writer:
+                for group in range(file.num_row_groups):
+                    writer.write_table(_widened(file.read_row_group(group), schema))
+            os.replace(whole, staged.path)
+        finally:
+            whole.unlink(missing_ok=True)
 
     def _extend(self, staged: Staged) -> None:
         """Add the columns that came with an input: type, comment and `meta.columns`."""

@@ -171,7 +171,8 @@ def open(root: str | Path | None = None) -> Home:
 def _register(document: tomlkit.TOMLDocument, source: Source, root: Path) -> None:
     """Add a source; what was registered for the same role leaves its former entry."""
     entries: Any = document.setdefault("source", tomlkit.aot())
-    new = list(dict.fromkeys(str(path.absolute()) for path in source.paths))
+    # Without `..`, so that one file has one path; a link stays the link that was given.
+    new = list(dict.fromkeys(os.path.abspath(path) for path in source.paths))
     moved = set(new)
     for entry in list(entries):
         if (entry["mission"], entry["release"], entry["role"]) != (
