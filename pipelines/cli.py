@@ -78,7 +78,7 @@ SIZES = click.Choice(["small", "medium", "large"])
 
 @main.command(
     short_help="Fill a lake with sample data and print what came out.",
-    epilog=examples("lacus --home /tmp/demo demo"),
+    epilog=examples("lacus --home demo-home demo"),
 )
 @in_home
 @click.option("--size", type=SIZES, default="small", show_default=True)
