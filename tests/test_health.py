@@ -1,5 +1,8 @@
 """Whether all is well, and what is said where it is not."""
 
+import shutil
+from pathlib import Path
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -9,16 +12,29 @@ from lake.home import Home, Source
 from lake.ingest import ingest
 
 
-@pytest.fixture
-def home(tmp_path) -> Home:
-    """A home with one small release."""
-    file = tmp_path / "in" / "tiny.csv"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A home with one small release, whose input lies below it."""
+    root = tmp_path_factory.mktemp("made")
+    file = root / "in" / "tiny.csv"
     file.parent.mkdir()
     file.write_text("name,obsid\nA,1\nB,2\n", encoding="utf-8")
-    made = lake.open(tmp_path / "home")
-    made.add(Source("csc", "R1", "detections", (file.parent,)))
-    ingest(made, "csc", "R1")
-    return made
+    home = lake.open(root)
+    home.add(Source("csc", "R1", "detections", (file.parent,)))
+    ingest(home, "csc", "R1")
+    home.store.refresh()
+    return root
+
+
+@pytest.fixture
+def home(made, tmp_path) -> Home:
+    """A copy of that home, of another input folder."""
+    root = shutil.copytree(made, tmp_path / "home")
+    (root / "in").rename(tmp_path / "in")
+    sources = root / "sources.toml"
+    text = sources.read_text(encoding="utf-8")
+    sources.write_text(text.replace(str(made / "in"), str(tmp_path / "in")), encoding="utf-8")
+    return lake.open(root)
 
 
 def unwell(home: Home) -> dict[str, str]:

@@ -154,7 +154,7 @@ def test_rejected_inputs_are_listed_and_the_others_taken(lacus, tiny, tmp_path):
     empty.write_text("", encoding="utf-8")
     lacus("add", "csc", "R1", "detections", tiny, bad, empty, home=home)
     for _ in range(2):  # the second finds nothing to do, and says the same
-        result = lacus("run", "csc.features", home=home)
+        result = lacus("run", "csc.detections", home=home)
         assert result.exit_code == 3
         assert f"! rejected: {bad}: line 2, row 1: 1 cells, expected 2\n" in result.stderr
         assert f"! rejected: {empty}: " in result.stderr
@@ -168,7 +168,7 @@ def test_rows_that_are_left_out_are_listed(lacus, tmp_path):
     home, file = tmp_path / "home", tmp_path / "twice.csv"
     file.write_text(TINY + TINY.splitlines()[1] + "\n", encoding="utf-8")
     lacus("add", "csc", "R1", "detections", file, "-o", "duplicates=first", home=home)
-    result = lacus("run", "csc.features", home=home)
+    result = lacus("run", "csc.detections", home=home)
     assert result.exit_code == 3
     assert f"! rejected in part: {file}: 1 rows left out: row 3 repeats" in result.stderr
 
@@ -196,7 +196,7 @@ def test_a_release_of_bad_inputs_does_not_stop_another(lacus, tiny, tmp_path):
     bad.write_text("hello\nworld\n", encoding="utf-8")
     lacus("add", "csc", "R0", "detections", bad, home=home)
     lacus("add", "csc", "R1", "detections", tiny, home=home)
-    assert lacus("run", "csc.features", home=home).exit_code == 3
+    assert lacus("run", "csc.detections", home=home).exit_code == 3
     assert lake.open(home).store.fingerprints("R1").keys() == {"csc.detections"}
 
 
@@ -213,7 +213,7 @@ def test_a_folder_without_inputs_is_named(lacus, tiny, tmp_path):
     assert len(result.stderr.splitlines()) == 1
     assert f"no file below {folder}" in lacus("status", home=home).stdout
     lacus("add", "csc", "R1", "detections", tiny, home=home)
-    beside = lacus("run", "csc.features", home=home)
+    beside = lacus("run", "csc.detections", home=home)
     assert beside.exit_code == 0
     assert f"! csc R1 detections: no file below {folder}" in beside.stderr
 
@@ -221,9 +221,9 @@ def test_a_folder_without_inputs_is_named(lacus, tiny, tmp_path):
 def test_an_input_that_is_gone_is_named_and_its_rows_stay(lacus, tiny, tmp_path):
     home = tmp_path / "home"
     lacus("add", "csc", "R1", "detections", tiny, home=home)
-    assert lacus("run", "csc.features", home=home).exit_code == 0
+    assert lacus("run", "csc.detections", home=home).exit_code == 0
     tiny.unlink()
-    result = lacus("run", "csc.features", home=home)
+    result = lacus("run", "csc.detections", home=home)
     assert result.exit_code == 3
     assert f"! rejected: {tiny}: No such file" in result.stderr
     assert lake.open(home).sql("SELECT count(*) FROM csc.detections").fetchone() == (2,)
@@ -233,7 +233,7 @@ def test_a_release_without_paths_is_taken_out(lacus, tiny_home):
     sources = tiny_home / "sources.toml"
     text = re.sub(r"paths = .*", "paths = []", sources.read_text(encoding="utf-8"))
     sources.write_text(text, encoding="utf-8")
-    result = lacus("run", "csc.features", home=tiny_home)
+    result = lacus("run", "csc.detections", home=tiny_home)
     assert result.exit_code == 0, result.stderr
     assert "! csc R1 detections: no path is given" in result.stderr
     assert lake.open(tiny_home).sql("SELECT count(*) FROM csc.detections").fetchone() == (0,)
@@ -253,7 +253,7 @@ def test_names_of_any_kind(lacus, tmp_path):
     file = folder / "dé't [bold].csv"
     file.write_text(TINY, encoding="utf-8")
     assert str(home) in lacus("add", "csc", "R1", "detections", folder, home=home).stderr
-    assert lacus("run", "csc.features", home=home).exit_code == 0
+    assert lacus("run", "csc.detections", home=home).exit_code == 0
     assert str(home) in lacus("status", home=home).stdout
     found = lacus("sql", "SELECT path FROM meta.files", "-f", "json", home=home)
     assert json.loads(found.stdout) == [{"path": str(file)}]
