@@ -186,7 +186,9 @@ def _register(document: tomlkit.TOMLDocument, source: Source, root: Path) -> Non
             entry["paths"] = left
     entry = tomlkit.table()
     entry.update({"mission": source.mission, "release": source.release, "role": source.role})
-    entry["paths"] = tomlkit.array(new).multiline(len(new) > 1)  # type: ignore[arg-type]
+    listed = tomlkit.array()
+    listed.extend(new)
+    entry["paths"] = listed.multiline(len(new) > 1)
     if source.options:
         entry["options"] = dict(source.options)
     entries.append(entry)

@@ -167,3 +167,11 @@ def test_errors_cross_processes():
     error = lake.InputError("f", "bad", "row 1")
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.reason) == ("f: row 1: bad", "row 1: bad")
+
+
+def test_a_path_may_hold_any_quotes(tmp_path):
+    path = tmp_path / """a 'b' "c" [d].csv"""
+    path.write_text("name,obsid\n")
+    home = lake.open(tmp_path / "home")
+    home.add(Source("csc", "R", "detections", (path,)))
+    assert home.sources()[0].paths == (path,)

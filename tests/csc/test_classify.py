@@ -219,7 +219,8 @@ def test_responsibilities(model, detections):
         detections, **{n: [None, *detections.column(n).to_pylist()[1:]] for n in FEATURES}
     )
     out = responsibilities(model, table)
-    assert out.column_names == ["name", "obsid", "cluster", "responsibility_0", "responsibility_1", "responsibility_2"]
+    shares = ["responsibility_0", "responsibility_1", "responsibility_2"]
+    assert out.column_names == ["name", "obsid", "cluster", *shares]
     values = np.column_stack(
         [pc.fill_null(out.column(f"responsibility_{k}"), np.nan).to_numpy() for k in range(3)]
     )
