@@ -175,7 +175,7 @@ class Document:
             what = expat.errors.messages.get(error.code, str(error))
             # Once rows were taken out, the parser's line numbers are no longer the file's.
             where = f"line {error.lineno}" if self.table is None else "after the rows"
-            if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]:
+            if final:
                 what = "the file ends early; it is truncated"
             raise InputError(self.path, what, where) from None
         if final and self.table is None:
