@@ -15,7 +15,11 @@ from pipelines.assets import Check, Computed, derived, ingested, viewed
 
 _FEATURES = "SELECT * FROM csc.labelled_features WHERE release = ? ORDER BY name, obsid, file_row"
 _COMPONENTS = 6
+_MOST_COMPONENTS = 8
 _SEED = 42
+_SHOWN = (
+    "log_loss", "brier", "expected_calibration_error", "accuracy", "balanced_accuracy",
+)  # fmt: skip
 _P = " + ".join(features.PROBABILITIES)
 _OUTSIDE = " OR ".join(f"{p} NOT BETWEEN 0 AND 1" for p in features.PROBABILITIES)
 
@@ -143,16 +147,12 @@ def model_selection(context: dg.AssetExecutionContext, home: lake.Home, release:
     name = "csc.model_selection"
     table = home.store.arrow(_FEATURES.replace("labelled_features", "features"), [release])
     raw = features.feature_matrix(table)
-    number = int((~_any_nan(raw)).sum())
-    if number < _MOST_COMPONENTS:
-        context.log.warning(
-            "no model selection: %d components need as many complete detections; there are %d",
-            _MOST_COMPONENTS, number,
-        )  # fmt: skip
+    try:
+        normalised, _ = features.Normalisation.fit(raw).transform(raw)
+        tried = mixture.select_components(normalised, range(2, _MOST_COMPONENTS + 1), _SEED)
+    except lake.LacusError as error:
+        context.log.warning("no model selection: %s", error)
         return Computed({name: _empty(name)})
-    normalised, _ = features.Normalisation.fit(raw).transform(raw)
-    complete = normalised[~_any_nan(normalised)]
-    tried = mixture.select_components(complete, range(2, _MOST_COMPONENTS + 1), _SEED)
     rows = tried.select(["k", "bic", "silhouette", "log_likelihood", "converged"])
     shown = metadata.table(rows.column_names[:3], zip(*rows.to_pydict().values(), strict=False))
     return Computed({name: _of_release(rows, release)}, {name: {"selection": shown}})
@@ -220,11 +220,6 @@ views = viewed(
     show={"csc.class_summary": _class_balance},
 )
 
-_MOST_COMPONENTS = 8
-_SHOWN = (
-    "log_loss", "brier", "expected_calibration_error", "accuracy", "balanced_accuracy",
-)  # fmt: skip
-
 
 def _train(context: dg.AssetExecutionContext, table: pa.Table) -> Any:
     from lake.csc import model
@@ -234,12 +229,6 @@ def _train(context: dg.AssetExecutionContext, table: pa.Table) -> Any:
     except lake.LacusError as error:
         context.log.warning("no model: %s", error)
         return None
-
-
-def _any_nan(matrix: Any) -> Any:
-    import numpy as np
-
-    return np.isnan(matrix).any(axis=1)
 
 
 def _empty(name: str) -> pa.Table:
