@@ -1,0 +1,1 @@
+"""SDSS: stellar spectra, their labels, their classes."""
