@@ -78,8 +78,11 @@ class Clash:
 
 
 def apart(
-    connection: duckdb.DuckDBPyConnection, staged: Sequence[Staged], others: str
-) -> dict[int, Clash]:
+    connection: duckdb.DuckDBPyConnection,
+    staged: Sequence[Staged],
+    order: Sequence[str],
+    others: str,
+) -> dict[str, Clash]:
     """Find files that share a key with an earlier one, or with rows that will stand beside them.
 
     The cost is linear in the rows: files are not compared in pairs.
@@ -88,22 +91,25 @@ def apart(
     ----------
     connection : duckdb.DuckDBPyConnection
     staged : sequence of Staged
-        Files of one table, each without repeated keys, in the order in which they go first.
+        Rows of the files, all of one table.
+    order : sequence of str
+        SHA-256 of the files, each without repeated keys, in the order in which they go first;
+        other files' rows are passed over.
     others : str
         Query for the rows that will stand beside them; empty if there are none.
 
     Returns
     -------
     dict
-        By position in `staged`, the first clash of each file that cannot be taken. A file that
-        clashes only with such a file can.
+        By SHA-256, the first clash of each file that cannot be taken. A file that clashes only
+        with such a file can.
     """
-    if not staged:
+    if not order:
         return {}
     key = [c for c in contracts.table(staged[0].table).key if c != "release"]
     columns = ", ".join(map(contracts.quote, key))
     connection.execute(
-        "CREATE OR REPLACE TEMP VIEW claims AS " + _claims(connection, staged, others, key)
+        "CREATE OR REPLACE TEMP VIEW claims AS " + _claims(connection, staged, order, others, key)
     )
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE shared AS"
@@ -123,7 +129,7 @@ def apart(
         for source, holder, *clash in rows:
             if holder not in held_off and source not in refused:
                 refused[source] = Clash(*clash)
-    return refused
+    return {order[source]: clash for source, clash in refused.items()}
 
 
 #: For each file and each earlier one that holds some of its keys: the first row concerned.
@@ -145,44 +151,45 @@ GROUP BY ALL ORDER BY ALL
 def unrelated(
     connection: duckdb.DuckDBPyConnection,
     staged: Sequence[Staged],
+    order: Sequence[str],
     column: str,
     others: str,
-) -> set[int]:
-    """Find files that have nothing to do with the rows of another table.
+) -> set[str]:
+    """Find files that have nothing to do with the rows of another table; see `apart`.
 
     Returns
     -------
-    set of int
-        Positions in `staged` of the files of which no value of the column is among `others`.
+    set of str
+        SHA-256 of the files of which no value of the column is among `others`.
     """
-    numbers = set(range(len(staged)))
-    if not staged or not others:
-        return numbers
+    if not order or not others:
+        return set(order)
     connection.execute(
-        "CREATE OR REPLACE TEMP VIEW claims AS " + _claims(connection, staged, "", [column])
+        "CREATE OR REPLACE TEMP VIEW claims AS "
+        + _claims(connection, staged, order, "", [column])
     )
     related = connection.execute(
         f"SELECT DISTINCT source FROM claims SEMI JOIN ({others}) AS o"
         f" USING ({contracts.quote(column)})"
     ).fetchall()
-    return numbers - {source for (source,) in related}
-
-
-#: Column for the name of a staged file, as no input has it.
-_FILE = "lacus_staged_file"
+    return set(order) - {order[source] for (source,) in related}
 
 
 def _claims(
-    connection: duckdb.DuckDBPyConnection, staged: Sequence[Staged], others: str, columns: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    staged: Sequence[Staged],
+    order: Sequence[str],
+    others: str,
+    columns: list[str],
 ) -> str:
-    """Query for columns of all staged files, with their position as `source`, and of the others.
+    """Query for columns of some files, with their place in the order as `source`, and of others.
 
     A column that an input does not have is null; `source` of the others is -1.
     """
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE places AS"
-        f" SELECT unnest(?) AS {_FILE}, unnest(range(?)) AS source",
-        [[str(s.path) for s in staged], len(staged)],
+        " SELECT unnest(?) AS file_sha256, unnest(range(?)) AS source",
+        [list(order), len(order)],
     )
     parts = []
     for there in dict.fromkeys(_present(s.schema.names, columns) for s in staged):
@@ -193,7 +200,7 @@ def _claims(
         )
         parts.append(
             f"SELECT source, file_row, file_sha256, {_select(columns, there)}"
-            f" FROM read_parquet([{files}], filename = '{_FILE}') JOIN places USING ({_FILE})"
+            f" FROM read_parquet([{files}]) JOIN places USING (file_sha256)"
         )
     if others:
         there = _present(connection.sql(f"SELECT * FROM ({others}) LIMIT 0").columns, columns)

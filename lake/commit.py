@@ -62,8 +62,13 @@ class Stage:
             [f.remove_metadata().with_nullable(True) for f in [*schema, *absent]]
         )
         # One row of a table of lists is large: small groups make the look-up of one row cheap.
-        has_lists = any(pa.types.is_nested(f.type) for f in schema)
-        self._group = 1000 if has_lists else 122_880
+        lists = [f for f in self._whole if pa.types.is_list(f.type)]
+        self._group = 1000 if lists else 122_880
+        # Numbers in lists are pixels: no dictionary helps, and their bytes compress by place.
+        self._dictionary = [f.name for f in self._whole if f not in lists] if lists else True
+        self._split = [
+            f"{f.name}.list.element" for f in lists if pa.types.is_floating(f.type.value_type)
+        ]
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = self._pending_bytes = 0
 
@@ -81,7 +86,10 @@ class Stage:
 
     def _flush(self) -> None:
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, self._whole, compression="zstd")
+            self._writer = pq.ParquetWriter(
+                self._path, self._whole, compression="zstd", use_dictionary=self._dictionary,
+                use_byte_stream_split=self._split,
+            )  # fmt: skip
         table = _widened(pa.Table.from_batches(self._pending), self._whole)
         self._writer.write_table(table, row_group_size=self._group)
         self._pending = []
@@ -271,9 +279,11 @@ class Commit:
         )
         return dict(rows.fetchall())
 
-    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert a few rows, given as mappings from column to value."""
-        data = pa.Table.from_pylist(list(rows), contracts.table(table).schema())
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
+        """Insert rows, given as Arrow or, if they are few, as mappings from column to value."""
+        data = rows
+        if not isinstance(data, pa.Table):
+            data = pa.Table.from_pylist(list(data), contracts.table(table).schema())
         self.connection.register("inserted_rows", data)
         self.connection.execute(f"INSERT INTO lake.{table} BY NAME SELECT * FROM inserted_rows")
         self.connection.unregister("inserted_rows")

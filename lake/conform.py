@@ -17,7 +17,7 @@ from lake.errors import InputError
 from lake.formats.columns import cell_text, list_parts, make_list, metadata
 from lake.formats.delimited_types import without_nan
 from lake.formats.reader import TableReader
-from lake.inputs import InputFile, Role
+from lake.inputs import InputFile, TableRole
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class _Plan:
 
 
 def conform(
-    reader: TableReader, file: InputFile, role: Role, stored: Mapping[str, pa.Field]
+    reader: TableReader, file: InputFile, role: TableRole, stored: Mapping[str, pa.Field]
 ) -> TableReader:
     """Rows of a file as its table wants them, with release, file_sha256 and file_row.
 
@@ -43,7 +43,7 @@ def conform(
     reader : TableReader
         What the role's reader gives.
     file : InputFile
-    role : Role
+    role : TableRole
     stored : mapping
         Columns that earlier inputs brought into the table, by lower-case name: what this input
         has under the same name gets their spelling, type and unit.

@@ -1,22 +1,24 @@
 """Registered sources -> fingerprint -> reader -> checks -> one commit."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from lake import checks, contracts, inputs
+from lake import checks, contracts, inputs, records
 from lake.commit import Commit, Stage, Staged, merge, now
 from lake.conform import conform
 from lake.errors import InputError
 from lake.home import Home
-from lake.inputs import Role
-from lake.plan import Plan, Record, fingerprint, plan, recorded
+from lake.inputs import RecordRole, TableRole
+from lake.intake import Batch, refused
+from lake.plan import Plan, Record, compare, fingerprint, plan
 
-Progress = Callable[[str, int], None]
+Progress = Callable[[str, int | None, int | None], None]
+"""Called with what is under way, how much of it is done, and of how much where that is known."""
 
 
 @dataclass(frozen=True)
@@ -58,57 +60,53 @@ class Outcome:
         return [record for record in self.committed if record.rows_rejected]
 
 
-def ingest(home: Home, mission: str, release: str, progress: Progress | None = None) -> Outcome:
+def ingest(
+    home: Home,
+    mission: str,
+    release: str,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> Outcome:
     """Bring one release of a mission into line with its registered sources, in one commit.
 
     Files that are in the lake already are left alone; new and changed ones are read, files that
     are registered no more are taken out. A file that cannot be taken is recorded as rejected
     with its reason and changes nothing else; the rows of the file that it was meant to replace
-    stay.
+    stay. One process at a time ingests a release, others wait.
 
     Parameters
     ----------
     home : Home
     mission, release : str
     progress : callable, optional
-        Called with a file's name and the rows read from it so far.
+        See `Progress`.
+    processes : int, optional
+        That read files of records; as many as there are processors by default, if the files are
+        many.
 
     Returns
     -------
     Outcome
     """
-    while True:
-        todo = plan(home, mission, release)
-        if not todo.changed:
-            unchanged = len(todo.kept) + len(todo.gone)  # what is refused has replaced nothing
-            return Outcome(None, [], unchanged, todo.refused + todo.unreadable, 0)
-        job = _Job(home, mission, release, todo, progress or (lambda name, rows: None))
-        try:
-            return job.run()
-        except _OvertakenError:
-            continue
-        finally:
-            job.discard()
+    report = progress or (lambda what, done, total: None)
+    todo = plan(home, mission, release)
+    if todo.changed:
+        with home.store.ingesting(mission, release, lambda: report("waiting", None, None)):
+            todo = plan(home, mission, release)
+            if todo.changed:
+                job = _Job(home, mission, release, todo, report)
+                try:
+                    return job.run(processes)
+                finally:
+                    job.discard()
+    return _nothing(todo)
 
 
-class _OvertakenError(Exception):
-    """Another process has ingested the release since the plan was made."""
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """What became of a file by itself: staged, unless its record says that it is rejected."""
-
-    record: Record
-    staged: Staged | None
-
-    def refuse(self, reason: str) -> "_Taken":
-        """Give the same file, rejected after all."""
-        read = self.record.rows_read
-        record = replace(
-            self.record, status="rejected", reason=reason, rows_committed=0, rows_rejected=read
-        )
-        return _Taken(record, None)
+def _nothing(todo: Plan) -> Outcome:
+    """Nothing is written; what is refused has replaced nothing."""
+    return Outcome(
+        None, [], len(todo.kept) + len(todo.gone), todo.refused + todo.unreadable, 0
+    )
 
 
 class _Job:
@@ -121,33 +119,75 @@ class _Job:
         self.progress = progress
         self.gone, self.kept = todo.gone, todo.kept
         self.paths: list[Path] = []
+        self.batches: dict[str, list[Batch]] = {}
         self.has_lake = self.store.exists
         # A lake costs every statement a look into its catalogue: single files are checked apart.
         self.alone = duckdb.connect()
         self.connection = self.store.reader() if self.has_lake else self.alone
         self._extra: dict[str, dict[str, pa.Field]] = {}
 
-    def run(self) -> Outcome:
+    def run(self, processes: int | None) -> Outcome:
         """Take all files, check them beside each other, commit."""
-        taken = [self._take(record) for record in self.todo.new]
+        for name, role in inputs.roles(self.mission).items():
+            new = [r for r in self.todo.new if r.file.role == name]
+            if isinstance(role, RecordRole):
+                self.batches[name] = self._take_records(role, new, processes)
+            elif isinstance(role, TableRole):
+                self.batches[name] = [self._take_table(role, record) for record in new]
+        self._recognise()
+        if not self.todo.changed:
+            records.forget(self.store, self.mission, self.release)
+            return _nothing(self.todo)
         while True:
-            taken = self._settle(taken)
+            self._settle()
             # What a refused file was to replace stays: the others are checked against it too.
-            refused = {t.record.place for t in taken if t.staged is None}
-            spared = [r for r in self.gone if r.place in refused]
+            refusals = {r.place for r in self._records() if r.status != "committed"}
+            spared = [r for r in self.gone if r.place in refusals]
             if not spared:
                 break
-            self.gone = [r for r in self.gone if r.place not in refused]
+            self.gone = [r for r in self.gone if r.place not in refusals]
             self.kept = self.kept + spared
-        committed = [t.record for t in taken if t.staged is not None]
-        rejected = [t.record for t in taken if t.staged is None] + self.todo.unreadable
-        files = [t.staged for t in taken if t.staged is not None]
-        snapshot = self._commit(merge(files, self._stage), committed, rejected)
+        taken = self._records()
+        committed = [r for r in taken if r.status == "committed"]
+        rejected = [r for r in taken if r.status != "committed"] + self.todo.unreadable
+        snapshot = self._commit(committed, rejected)
+        records.forget(self.store, self.mission, self.release)
         return Outcome(snapshot, committed, len(self.kept), rejected, len(self.gone))
 
-    def _take(self, record: Record) -> _Taken:
+    def _records(self) -> list[Record]:
+        return [r for batches in self.batches.values() for b in batches for r in b.records]
+
+    def _take_records(
+        self, role: RecordRole, new: list[Record], processes: int | None
+    ) -> list[Batch]:
+        if not new:
+            return []
+        what = f"{self.mission} {self.release} {role.name}: files"
+        return records.take(
+            self.store, self.release, role, new,
+            lambda done, total: self.progress(what, done, total), processes,
+        )  # fmt: skip
+
+    def _recognise(self) -> None:
+        """Look again at what is new, now that all files have been hashed."""
+        if all(r.file.sha256 for r in self.todo.new):
+            return
+        read = {r.file.path: r for r in self._records()}
+        lost = [r for r in read.values() if not r.file.sha256]
+        registered = [
+            read[r.file.path] if r.file.path in read and not r.file.sha256 else r
+            for r in self.todo.registered
+        ]
+        self.todo = compare(
+            [r for r in registered if r.file.sha256], self.todo.unreadable + lost, self.todo.known
+        )
+        self.gone, self.kept = self.todo.gone, self.todo.kept
+        new = {id(r) for r in self.todo.new}
+        for batch in self._all_batches():
+            batch.records = [r for r in batch.records if id(r) in new]
+
+    def _take_table(self, role: TableRole, record: Record) -> Batch:
         """Read, conform and stage one file, and check it by itself."""
-        role = inputs.role(self.mission, record.file.role)
         path, read, staged = record.file.path, 0, None
         try:
             with role.read(record.file) as reader:
@@ -156,7 +196,7 @@ class _Job:
                     for batch in rows:
                         read += batch.num_rows
                         stage.write(batch)
-                        self.progress(path.name, read)
+                        self.progress(f"{self.mission} {path.name}: rows", read, None)
             staged = stage.staged
             if staged is None:
                 raise InputError(path, "the table has no rows")
@@ -165,7 +205,7 @@ class _Job:
             keep_first = record.file.options.get("duplicates") == "first"
             checked, note = checks.unique(self.alone, staged, path, keep_first=keep_first)
         except InputError as error:
-            return _Taken(replace(record, rows_read=read), None).refuse(error.reason)
+            return Batch([refused(record, error.reason, read)])
         self.paths.append(checked.path)
         self._extras(role.table).update({f.name.lower(): f for f in checked.schema})
         done = replace(
@@ -176,7 +216,7 @@ class _Job:
             rows_committed=checked.rows,
             rows_rejected=read - checked.rows,
         )
-        return _Taken(done, checked)
+        return Batch([done], [checked])
 
     @contextlib.contextmanager
     def _stage(self, table: str, release: str, schema: pa.Schema) -> Iterator[Stage]:
@@ -192,63 +232,70 @@ class _Job:
             self._extra[table] = _stored(self.connection, table) if self.has_lake else {}
         return self._extra[table]
 
-    def _settle(self, taken: list[_Taken]) -> list[_Taken]:
+    def _all_batches(self) -> list[Batch]:
+        return [b for batches in self.batches.values() for b in batches]
+
+    def _settle(self) -> None:
         """Refuse the files that cannot stand beside each other and beside what is kept."""
-        settled = list(taken)
         for name, role in inputs.roles(self.mission).items():
-            self._settle_role(settled, name, role)
-        return settled
-
-    def _settle_role(self, taken: list[_Taken], name: str, role: Role) -> None:
-        def standing() -> list[int]:
-            return [
-                i
-                for i, t in enumerate(taken)
-                if t.record.file.role == name and t.staged is not None
-            ]
-
-        if role.matches is not None:
-            table, column = role.matches
-            places = standing()
-            others = self._others(table, taken)
-            for k in checks.unrelated(self.connection, _files(taken, places), column, others):
-                taken[places[k]] = taken[places[k]].refuse(
+            if isinstance(role, TableRole) and role.matches is not None:
+                table, column = role.matches
+                staged, order = self._standing(name, role.table)
+                others = self._others(table)
+                lone = checks.unrelated(self.connection, staged, order, column, others)
+                reason = (
                     f"column {column!r}: none of its values occurs in {table}"
                     f" of release {self.release}"
                 )
-        places = standing()
-        beside = self._others(role.table, taken, but=name)
-        for k, clash in checks.apart(self.connection, _files(taken, places), beside).items():
-            taken[places[k]] = taken[places[k]].refuse(self._clash(role.table, clash))
+                self._refuse(name, dict.fromkeys(lone, reason))
+            staged, order = self._standing(name, role.table)
+            beside = self._others(role.table, but=name)
+            clashes = checks.apart(self.connection, staged, order, beside)
+            self._refuse(name, {s: self._clash(role.table, c) for s, c in clashes.items()})
+
+    def _standing(self, role: str, table: str) -> tuple[list[Staged], list[str]]:
+        """Give what is staged for a table by a role's files, and their hashes in order."""
+        batches = self.batches[role]
+        staged = [s for b in batches for s in b.staged if s.table == table and b.standing]
+        return staged, [r.file.sha256 for b in batches for r in b.standing]
+
+    def _refuse(self, role: str, reasons: dict[str, str]) -> None:
+        if reasons:
+            for batch in self.batches[role]:
+                batch.refuse(reasons)
 
     def _clash(self, table: str, clash: checks.Clash) -> str:
-        records = self.todo.new + self.kept
-        names = [r.file.path.name for r in records if r.file.sha256 == clash.other_sha256]
+        known = self._records() + self.kept
+        names = [r.file.path.name for r in known if r.file.sha256 == clash.other_sha256]
         key = ", ".join(contracts.table(table).key[1:])
         other = names[0] if names else f"another file (sha256 {clash.other_sha256[:12]}...)"
         return f"row {clash.row}: has the key ({key}) of row {clash.other_row} of {other}"
 
-    def _others(self, table: str, taken: list[_Taken], but: str | None = None) -> str:
+    def _others(self, table: str, but: str | None = None) -> str:
         """Query for a table's rows that will stand in the release, save those of a role's files."""
         parts = []
-        files = [
-            str(t.staged.path)
-            for t in taken
-            if t.staged is not None and t.staged.table == table and t.record.file.role != but
-        ]
-        if files:
-            names = ", ".join(map(contracts.literal, files))
-            parts.append(f"SELECT * FROM read_parquet([{names}], union_by_name => true)")
+        for name in self.batches:
+            staged, order = self._standing(name, table) if name != but else ([], [])
+            if staged:
+                files = ", ".join(contracts.literal(str(s.path)) for s in staged)
+                hashes = ", ".join(map(contracts.literal, order))
+                parts.append(
+                    f"SELECT * FROM read_parquet([{files}], union_by_name => true)"
+                    f" WHERE file_sha256 IN ({hashes})"
+                )
         if self.has_lake:
             kept = f"SELECT * FROM lake.{table} WHERE release = {contracts.literal(self.release)}"
-            gone = sorted(r.file.sha256 for r in self.gone if self._table(r) == table)
+            gone = sorted(r.file.sha256 for r in self.gone if table in self._tables(r))
             if gone:
                 kept += f" AND file_sha256 NOT IN ({', '.join(map(contracts.literal, gone))})"
             parts.append(kept)
         return " UNION ALL BY NAME ".join(parts)
 
-    def _commit(self, files: list[Staged], committed: list[Record], rejected: list[Record]) -> int:
+    def _commit(self, committed: list[Record], rejected: list[Record]) -> int:
         """Register what is staged, take out what is gone, and record it, in one transaction."""
+        for batch in self._all_batches():
+            batch.whittle(self._stage)
+        files = merge([s for b in self._all_batches() for s in b.staged], self._stage)
         words = [
             f"{len(committed)} files in", f"{len(self.gone)} out", f"{len(rejected)} rejected",
         ]  # fmt: skip
@@ -258,25 +305,23 @@ class _Job:
         }
         message = f"ingest {self.mission} {self.release}: {', '.join(words)}"
         with self.store.commit(message, info) as commit:
-            if recorded(commit.connection, self.mission, self.release) != self.todo.known:
-                raise _OvertakenError
-            for table in sorted({self._table(r) for r in self.gone}):
-                gone = [r.file.sha256 for r in self.gone if self._table(r) == table]
+            for table in sorted({t for r in self.gone for t in self._tables(r)}):
+                gone = [r.file.sha256 for r in self.gone if table in self._tables(r)]
                 where = "release = ? AND file_sha256 IN (SELECT unnest(?))"
                 commit.delete(table, where, [self.release, gone])
             for staged in files:
                 commit.add(staged)
             self._record(commit, committed + rejected)
-            for table in sorted({self._table(r) for r in committed + self.gone}):
-                part = [r for r in self.kept + committed if self._table(r) == table]
+            for table in sorted({t for r in committed + self.gone for t in self._tables(r)}):
+                part = [r for r in self.kept + committed if table in self._tables(r)]
                 version = max((r.version for r in part), default=0)
                 commit.record(table, self.release, fingerprint(part), str(version))
         return commit.snapshot
 
-    def _table(self, record: Record) -> str:
-        return inputs.role(self.mission, record.file.role).table
+    def _tables(self, record: Record) -> tuple[str, ...]:
+        return inputs.role(self.mission, record.file.role).tables
 
-    def _record(self, commit: Commit, records: list[Record]) -> None:
+    def _record(self, commit: Commit, taken: list[Record]) -> None:
         """Write `meta.files`: what was taken and refused now, what is of account no more."""
         supersede = (
             "UPDATE lake.meta.files SET status = 'superseded' WHERE mission = ? AND release = ?"
@@ -290,31 +335,8 @@ class _Job:
                 " AND sha256 IN (SELECT unnest(?))",
                 [*here, role, gone],
             )
-        time = now()
-        rows = [
-            {
-                "mission": self.mission,
-                "release": self.release,
-                "role": record.file.role,
-                "name": record.file.path.name,
-                "path": str(record.file.path),
-                "size": record.file.size,
-                "mtime_ns": record.file.mtime_ns,
-                "sha256": record.file.sha256 or None,
-                "options": record.file.options_json,
-                "reader_version": record.version,
-                "status": record.status,
-                "reason": record.reason,
-                "rows_read": record.rows_read,
-                "rows_committed": record.rows_committed,
-                "rows_rejected": record.rows_rejected,
-                "ingested_at": time,
-                "snapshot": commit.snapshot,
-            }
-            for record in records
-        ]
-        if rows:
-            commit.insert("meta.files", rows)
+        if taken:
+            commit.insert("meta.files", _rows(taken, self.release, commit.snapshot))
 
     def discard(self) -> None:
         """Remove what is staged and was not registered."""
@@ -324,8 +346,29 @@ class _Job:
             path.unlink(missing_ok=True)
 
 
-def _files(taken: list[_Taken], places: list[int]) -> list[Staged]:
-    return [staged for i in places if (staged := taken[i].staged) is not None]
+def _rows(taken: Sequence[Record], release: str, snapshot: int) -> pa.Table:
+    """Rows of `meta.files`."""
+    number, files = len(taken), [r.file for r in taken]
+    columns = {
+        "mission": [f.mission for f in files],
+        "release": [release] * number,
+        "role": [f.role for f in files],
+        "name": [f.path.name for f in files],
+        "path": [str(f.path) for f in files],
+        "size": [f.size for f in files],
+        "mtime_ns": [f.mtime_ns for f in files],
+        "sha256": [f.sha256 or None for f in files],
+        "options": [f.options_json for f in files],
+        "reader_version": [r.version for r in taken],
+        "status": [r.status for r in taken],
+        "reason": [r.reason for r in taken],
+        "rows_read": [r.rows_read for r in taken],
+        "rows_committed": [r.rows_committed for r in taken],
+        "rows_rejected": [r.rows_rejected for r in taken],
+        "ingested_at": [now()] * number,
+        "snapshot": [snapshot] * number,
+    }
+    return pa.table(columns, contracts.table("meta.files").schema())
 
 
 def _stored(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, pa.Field]:

@@ -3,9 +3,10 @@
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lake import contracts
 from lake.errors import UsageError
@@ -51,28 +52,18 @@ class InputFile:
         return (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Role:
-    """A kind of input file of a mission, and how the lake takes it.
+    """A kind of input file of a mission; `TableRole` and `RecordRole` say how the lake takes it.
 
     Attributes
     ----------
     name : str
         ``detections``, ``labels``, ``spectra``, ...
     table : str
-        Table that the rows go to.
-    read : callable
-        Turns a file into batches whose columns are named as in the table; it raises
-        `lake.errors.InputError`.
-    required : tuple of str
-        Columns that an input must have, and that must not be null.
+        Table that the rows go to; of several, the one whose rows are counted.
     suffixes : tuple of str
         Endings of the files that are taken from a registered directory.
-    keeps_other_columns : bool
-        Whether columns that the contract does not declare are kept under their own names.
-    matches : tuple, optional
-        ``(table, column)``: a file is rejected if no row of it has a value of the column that
-        also occurs in the table.
     options : mapping
         Options of a registration and what each means.
     version : int
@@ -81,17 +72,73 @@ class Role:
 
     name: str
     table: str
-    read: Callable[[InputFile], TableReader]
-    required: tuple[str, ...]
     suffixes: tuple[str, ...]
-    keeps_other_columns: bool = False
-    matches: tuple[str, str] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """All tables that the rows go to."""
+        return (self.table,)
 
-#: Options that every role has.
-COMMON_OPTIONS = {
+
+@dataclass(frozen=True, kw_only=True)
+class TableRole(Role):
+    """Files that are each a table of many rows.
+
+    Attributes
+    ----------
+    read : callable
+        Turns a file into batches whose columns are named as in the table; it raises
+        `lake.errors.InputError`.
+    required : tuple of str
+        Columns that an input must have, and that must not be null.
+    keeps_other_columns : bool
+        Whether columns that the contract does not declare are kept under their own names.
+    matches : tuple, optional
+        ``(table, column)``: a file is rejected if no row of it has a value of the column that
+        also occurs in the table.
+    """
+
+    read: Callable[[InputFile], TableReader]
+    required: tuple[str, ...] = ()
+    keeps_other_columns: bool = False
+    matches: tuple[str, str] | None = None
+
+
+Records = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Rows by table, each a mapping from column to value; see `RecordRole`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordRole(Role):
+    """Files that are each a few records of several tables, in whatever number.
+
+    They are opened once: the same read gives checksum and rows.
+
+    Attributes
+    ----------
+    records : callable
+        Turns a file and its bytes (decompressed) into rows by table. Values are Python scalars,
+        None, or, for a list, a NumPy array of any byte order, best a view of the bytes; a column
+        left out is null; release and file_sha256 are added, and file_row, the place in its list,
+        where it is not given. Rows that cannot be taken are named under ``rejected``, with
+        file_row and reason; a file that cannot raises `lake.errors.InputError`.
+    also : tuple of str
+        The tables beside `table`.
+    """
+
+    records: Callable[[InputFile, bytes], Records]
+    also: tuple[str, ...] = ()
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """All tables that the rows go to."""
+        return (self.table, *self.also)
+
+
+#: Options that every role of tables has.
+TABLE_OPTIONS = {
     "duplicates": "what happens if a key is repeated within a file; reject (default): the file is "
     "rejected; first: the first row of each key is kept, the others count as rejected rows",
 }
@@ -121,14 +168,23 @@ def role(mission: str, name: str) -> Role:
     return known[name]
 
 
+def options_of(role: Role) -> Mapping[str, str]:
+    """Options that a registration for a role may have, and what each means."""
+    return {**(TABLE_OPTIONS if isinstance(role, TableRole) else {}), **role.options}
+
+
+def tables(mission: str) -> list[str]:
+    """Tables of a mission that its input files go to, in the order of its roles."""
+    return list(dict.fromkeys(table for role in roles(mission).values() for table in role.tables))
+
+
 def check_options(mission: str, name: str, options: Mapping[str, str]) -> None:
     """Raise UsageError for an option that the role does not have."""
-    known = {**COMMON_OPTIONS, **role(mission, name).options}
+    known = options_of(role(mission, name))
     for option in options:
         if option not in known:
-            raise UsageError(
-                f"{mission} {name} has no option {option!r}; it has {', '.join(known)}"
-            )
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            raise UsageError(f"{mission} {name} has no option {option!r}; {there}")
     if options.get("duplicates", "reject") not in ("reject", "first"):
         raise UsageError(f"duplicates={options['duplicates']}: expected reject or first")
 

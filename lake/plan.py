@@ -11,7 +11,7 @@ import duckdb
 
 from lake import inputs
 from lake.home import Home
-from lake.inputs import InputFile
+from lake.inputs import InputFile, RecordRole
 
 #: Role, SHA-256, options as JSON, version of the reader.
 Identity = tuple[str, str, str, int]
@@ -55,7 +55,8 @@ class Plan:
     Attributes
     ----------
     new : list of Record
-        To be read.
+        To be read. A file of records that is not known is hashed only then (its sha256 is empty),
+        so that it is opened once; `compare` tells afterwards whether it was new at all.
     gone : list of Record
         In the lake, and registered no more or replaced.
     kept : list of Record
@@ -69,6 +70,8 @@ class Plan:
         then is read again only if something has changed.
     known : list of Record
         What the lake recorded when the plan was made.
+    registered : list of Record
+        Registered files that can be read, as they are now.
     """
 
     new: list[Record]
@@ -78,6 +81,7 @@ class Plan:
     unreadable: list[Record]
     changed: bool
     known: list[Record]
+    registered: list[Record]
 
 
 def plan(home: Home, mission: str, release: str) -> Plan:
@@ -89,25 +93,48 @@ def plan(home: Home, mission: str, release: str) -> Plan:
     if home.store.exists:
         with home.store.reader() as connection:
             known = recorded(connection, mission, release)
-    wanted, unreadable = _registered(home, mission, release, known)
+    return compare(*_registered(home, mission, release, known), known)
+
+
+def compare(wanted: Iterable[Record], unreadable: list[Record], known: list[Record]) -> Plan:
+    """Set registered files beside the records of the lake.
+
+    Parameters
+    ----------
+    wanted : iterable of Record
+        Registered files; those of equal bytes in one role count once.
+    unreadable : list of Record
+        Refusals of registered paths that cannot be read.
+    known : list of Record
+        What the lake recorded.
+    """
+    files: dict[Identity, Record] = {}
+    unhashed = []
+    registered = list(wanted)
+    for record in registered:
+        if record.file.sha256:
+            files.setdefault(record.identity, record)
+        else:
+            unhashed.append(record)
     present = {r.identity: r for r in known if r.status == "committed"}
     rejected = {r.identity: r for r in known if r.status == "rejected" and r.file.sha256}
     lost = {r.file.path for r in unreadable}
     lost_before = {r.file.path for r in known if r.status == "rejected" and not r.file.sha256}
-    new = [r for i, r in wanted.items() if i not in present]
+    new = [r for i, r in files.items() if i not in present]
     refused = [rejected[r.identity] for r in new if r.identity in rejected]
-    gone = [r for i, r in present.items() if i not in wanted and not _below(r.file.path, lost)]
+    gone = [r for i, r in present.items() if i not in files and not _below(r.file.path, lost)]
     leaving = {r.identity for r in gone}
     # What a refused file was to replace is still there, and stays for as long as it is refused.
     standing = {r.place for r in refused}
     changed = (
-        any(r.place not in standing for r in gone)
+        bool(unhashed)
+        or any(r.place not in standing for r in gone)
         or len(new) > len(refused)
         or len(rejected) > len(refused)
         or lost != lost_before
     )
     kept = [r for i, r in present.items() if i not in leaving]
-    return Plan(new, gone, kept, refused, unreadable, changed, known)
+    return Plan(new + unhashed, gone, kept, refused, unreadable, changed, known, registered)
 
 
 def recorded(connection: duckdb.DuckDBPyConnection, mission: str, release: str) -> list[Record]:
@@ -125,8 +152,10 @@ def recorded(connection: duckdb.DuckDBPyConnection, mission: str, release: str) 
 
 def fingerprint(records: Iterable[Record]) -> str:
     """Digest of the inputs of a release: the same inputs in any order give the same."""
-    identities = sorted(record.identity for record in records)
-    return hashlib.sha256(json.dumps(identities).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for identity in sorted(record.identity for record in records):
+        digest.update(json.dumps(identity).encode())
+    return digest.hexdigest()
 
 
 def _below(path: Path, roots: set[Path]) -> bool:
@@ -136,17 +165,15 @@ def _below(path: Path, roots: set[Path]) -> bool:
 
 def _registered(
     home: Home, mission: str, release: str, known: list[Record]
-) -> tuple[dict[Identity, Record], list[Record]]:
-    """Registered files as they are now, by identity, and paths that cannot be read.
-
-    Files of equal bytes in one role count once.
-    """
+) -> tuple[list[Record], list[Record]]:
+    """Registered files as they are now, and paths that cannot be read."""
     hashes = {(r.file.path, r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
+    # A known file that was moved or touched is recognised by its bytes, without being taken again.
+    likenesses = {(r.file.path.name, r.file.size) for r in known}
     sources = [s for s in home.sources() if (s.mission, s.release) == (mission, release)]
     order = list(inputs.roles(mission))
     sources.sort(key=lambda source: order.index(source.role))
-    files: dict[Identity, Record] = {}
-    unreadable = []
+    files, unreadable = [], []
     for source in sources:
         role = inputs.role(mission, source.role)
         named = (mission, release, role.name, source.options)
@@ -155,9 +182,12 @@ def _registered(
                 try:
                     stat = path.stat()
                     stamp = (stat.st_size, stat.st_mtime_ns)
-                    sha256 = hashes.get((path, *stamp)) or inputs.sha256(path)
+                    sha256 = hashes.get((path, *stamp), "")
+                    later = isinstance(role, RecordRole) and (path.name, stamp[0]) not in likenesses
+                    if not sha256 and not later:
+                        sha256 = inputs.sha256(path)
                     record = Record(InputFile(path, *named, *stamp, sha256), role.version, "new")
-                    files.setdefault(record.identity, record)
+                    files.append(record)
                 except OSError as error:
                     nothing = InputFile(path, *named, 0, 0, "")
                     reason = error.strerror or str(error)

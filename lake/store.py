@@ -11,7 +11,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -278,6 +278,23 @@ class Store:
                 raise
 
     @contextlib.contextmanager
+    def ingesting(
+        self, mission: str, release: str, waiting: Callable[[], None]
+    ) -> Iterator[None]:
+        """Be the one process that ingests a release; others call `waiting` and wait."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.directory / f"{mission}-{release}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            waiting()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the one lock of all writers: without it the catalogue loses commits."""
         lock = filelock.FileLock(self.directory / "lock", timeout=_LOCK_PATIENCE_S)
@@ -395,7 +412,7 @@ def _as_declared(name: str, data: pa.Table) -> pa.Table:
 
 def _sweep(directory: Path) -> None:
     """Remove what killed writers left: no ingest of one file lasts for a day."""
-    for left in directory.glob("*.parquet"):
+    for left in directory.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             if time.time() - left.stat().st_mtime > _STAGING_LIFE_S:
                 left.unlink()

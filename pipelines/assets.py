@@ -105,7 +105,7 @@ def conservation_check(name: str) -> Check:
 
 def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
     """Assets of the tables that a mission's input files go to, made in one commit."""
-    tables = list(dict.fromkeys(role.table for role in inputs.roles(mission).values()))
+    tables = inputs.tables(mission)
     all_checks = [
         *map(conservation_check, tables),
         *map(key_check, tables),
@@ -124,7 +124,7 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
             opened,
             mission,
             context.partition_key,
-            lambda name, rows: progress.report(f"{mission} {name}: {show.count(rows, 'row')}"),
+            progress.report,
         )
         context.log.info("%s", outcome.describe())
         refused = [(str(r.file.path), r.reason) for r in outcome.rejected + outcome.partly_rejected]

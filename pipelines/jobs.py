@@ -108,14 +108,15 @@ def stale(home: lake.Home, mission: str, release: str) -> list[str]:
     ones if anything that they are made from has changed, and a view if a table below it or the
     contracts have. A release of which nothing could be ingested has nothing to derive.
     """
-    taken = list(dict.fromkeys(role.table for role in inputs.roles(mission).values()))
+    taken = inputs.tables(mission)
     stored = home.store.fingerprints(release)
     todo = plan(home, mission, release)
     order: list[str] = []
     changing: set[str] = set()  # one step makes all that is ingested, whatever of it changes
     if todo.changed:
         order += taken
-        changing = {inputs.role(mission, r.file.role).table for r in todo.new + todo.gone}
+        concerned = {r.file.role for r in todo.new + todo.gone}
+        changing = {t for name in concerned for t in inputs.role(mission, name).tables}
     elif not stored.keys() & set(taken):
         return []
     for derivation in derivations(mission):
@@ -134,8 +135,7 @@ def stale(home: lake.Home, mission: str, release: str) -> list[str]:
 
 def empty(home: lake.Home, mission: str, release: str) -> Failure | None:
     """Say why nothing of a release is in the lake; None if something is."""
-    tables = {role.table for role in inputs.roles(mission).values()}
-    if tables & home.store.fingerprints(release).keys():
+    if set(inputs.tables(mission)) & home.store.fingerprints(release).keys():
         return None
     none = "; ".join(health.barren(home, mission, release))
     reason = none or "every registered input was rejected"
@@ -169,7 +169,7 @@ def selected(selection: str, names: Sequence[str]) -> list[str]:
         view = models.views().get(name)
         sources = {n for d in makers for n in (*d.reads, *d.tables)}
         sources |= set(view.depends if view else ())
-        taken = {role.table for role in inputs.roles(mission).values()}
+        taken = set(inputs.tables(mission))
         sources |= taken if name in taken else set()  # one step makes all that is ingested
         needed += sources - found
         found |= sources

@@ -62,16 +62,20 @@ def test_the_first_repeat_is_named_and_the_others_are_counted(connection, stage)
 
 
 def test_keys_of_other_files_are_found(connection, stage):
-    files = [stage(("A", 1), sha256="a"), stage(("B", 1)), stage(("C", 1), ("A", 1))]
-    assert checks.apart(connection, files, "") == {2: checks.Clash(2, 1, "a")}
-    assert checks.apart(connection, files[1:], "") == {}
-    assert checks.apart(connection, [], "SELECT 1") == {}
+    files = [
+        stage(("A", 1), sha256="a"),
+        stage(("B", 1), sha256="b"),
+        stage(("C", 1), ("A", 1), sha256="c"),
+    ]
+    assert checks.apart(connection, files, "abc", "") == {"c": checks.Clash(2, 1, "a")}
+    assert checks.apart(connection, files, "bc", "") == {}
+    assert checks.apart(connection, [], "", "SELECT 1") == {}
 
 
 def test_a_refused_file_refuses_no_other(connection, stage):
     chain = [stage((str(i), 1), (str(i + 1), 1), sha256=str(i)) for i in range(7)]
-    assert checks.apart(connection, chain, "") == {
-        i: checks.Clash(1, 2, str(i - 1)) for i in (1, 3, 5)
+    assert checks.apart(connection, chain, [str(i) for i in range(7)], "") == {
+        str(i): checks.Clash(1, 2, str(i - 1)) for i in (1, 3, 5)
     }
 
 
@@ -80,9 +84,13 @@ def test_what_stands_goes_before_what_comes(connection, stage):
         "CREATE TABLE kept AS SELECT 'A' AS name, 1::INTEGER AS obsid, NULL::INTEGER AS obi,"
         " 5 AS file_row, 'k' AS file_sha256"
     )
-    files = [stage(("A", 1)), stage(("A", 1)), stage(("A", 1, 0), columns=("name", "obsid", "obi"))]
-    assert checks.apart(connection, files, "SELECT * FROM kept") == {
-        0: checks.Clash(1, 5, "k"), 1: checks.Clash(1, 5, "k"),
+    files = [
+        stage(("A", 1), sha256="a"),
+        stage(("A", 1), sha256="b"),
+        stage(("A", 1, 0), columns=("name", "obsid", "obi"), sha256="c"),
+    ]
+    assert checks.apart(connection, files, "abc", "SELECT * FROM kept") == {
+        "a": checks.Clash(1, 5, "k"), "b": checks.Clash(1, 5, "k"),
     }  # fmt: skip
 
 
@@ -103,18 +111,22 @@ def test_the_outcome_is_that_of_taking_one_after_the_other(connection, stage, se
     keys = [(f"S{i}", i % 3) for i in range(40)]
     files = [rng.sample(keys, rng.randint(1, 4)) for _ in range(30)]
     staged = [stage(*sorted(rows), sha256=str(i)) for i, rows in enumerate(files)]
-    found = checks.apart(connection, staged, "")
-    assert set(found) == greedy(files)
-    for i, clash in found.items():
+    found = checks.apart(connection, staged, [str(i) for i in range(len(files))], "")
+    assert set(map(int, found)) == greedy(files)
+    for i, clash in ((int(i), clash) for i, clash in found.items()):
         other = int(clash.other_sha256)
         assert other < i
-        assert other not in found
+        assert str(other) not in found
         assert sorted(files[i])[clash.row - 1] == sorted(files[other])[clash.other_row - 1]
 
 
 def test_files_of_nothing_known_are_found(connection, stage):
-    files = [stage(("A", 1), ("B", 1)), stage(("C", 1)), stage(("D", 1), ("B", 2))]
+    files = [
+        stage(("A", 1), ("B", 1), sha256="a"),
+        stage(("C", 1), sha256="b"),
+        stage(("D", 1), ("B", 2), sha256="c"),
+    ]
     known = "SELECT unnest(['B', 'X']) AS name"
-    assert checks.unrelated(connection, files, "name", known) == {1}
-    assert checks.unrelated(connection, files, "name", "") == {0, 1, 2}
-    assert checks.unrelated(connection, [], "name", known) == set()
+    assert checks.unrelated(connection, files, "abc", "name", known) == {"b"}
+    assert checks.unrelated(connection, files, "abc", "name", "") == {"a", "b", "c"}
+    assert checks.unrelated(connection, [], "", "name", known) == set()

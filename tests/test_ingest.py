@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -505,20 +506,26 @@ def test_a_file_that_changes_under_the_reader_is_refused(case, monkeypatch):
     assert case.rows("name") == [("A",), ("B",), ("C",)]
 
 
-def test_a_second_ingest_beside_it_is_noticed(case, monkeypatch):
+def test_a_second_ingest_beside_it_waits(case, monkeypatch):
     case.add(case.write("a.csv", GOOD))
-    conform, others = ingest_module.conform, []
+    conform, waiting, others = ingest_module.conform, threading.Event(), []
+
+    def second():
+        told = lambda what, done, total: waiting.set() if what == "waiting" else None  # noqa: E731
+        others.append(ingest(Home(case.home.root), "csc", case.release, told))
+
+    beside = threading.Thread(target=second)
 
     def overtaken(*arguments):
-        if not others:
-            others.append(None)
-            others.append(ingest(Home(case.home.root), "csc", case.release))
+        beside.start()
+        assert waiting.wait(30)
         return conform(*arguments)
 
     monkeypatch.setattr(ingest_module, "conform", overtaken)
     outcome = case.run()
-    assert len(others[1].committed) == 1
-    assert (outcome.snapshot, outcome.unchanged) == (None, 1)
+    beside.join(30)
+    assert len(outcome.committed) == 1
+    assert [(o.snapshot, o.unchanged) for o in others] == [(None, 1)]
     assert case.rows() == [("A", 1), ("B", 2)]
 
 
@@ -579,8 +586,8 @@ def test_a_column_without_a_value_leaves_the_type_open(case):
 def test_progress_is_told(case):
     case.add(case.write("a.csv", GOOD))
     told = []
-    ingest(case.home, "csc", case.release, lambda name, rows: told.append((name, rows)))
-    assert told == [("a.csv", 2)]
+    ingest(case.home, "csc", case.release, lambda *what: told.append(what))
+    assert told == [("csc a.csv: rows", 2, None)]
 
 
 def test_an_error_of_a_reader_names_the_file():
@@ -642,7 +649,7 @@ def test_memory_is_bounded_by_a_batch(case):
     pq.write_table(table, case.folder / "a.parquet")
     case.add(case.folder / "a.parquet")
     told = []
-    ingest(case.home, "csc", case.release, lambda name, read: told.append(read))
+    ingest(case.home, "csc", case.release, lambda what, done, total: told.append(done))
     assert len(told) > 1
     assert max(np.diff([0, *told])) <= 50_000
     assert case.rows("count(*), sum(file_row), max(file_row)") == [

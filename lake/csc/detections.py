@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from lake.conform import some_names
 from lake.errors import InputError
 from lake.formats import TableReader, scan_table
-from lake.inputs import InputFile, Role
+from lake.inputs import InputFile, TableRole
 
 #: Names that the archive's interfaces give to columns that the catalogue calls otherwise.
 _ALIASES = {"sepn": "separation"}
@@ -136,7 +136,7 @@ _SUFFIXES = (
 )  # fmt: skip
 
 ROLES = {
-    "detections": Role(
+    "detections": TableRole(
         name="detections",
         table="csc.detections",
         read=read_detections,
@@ -144,7 +144,7 @@ ROLES = {
         suffixes=_SUFFIXES,
         keeps_other_columns=True,
     ),
-    "labels": Role(
+    "labels": TableRole(
         name="labels",
         table="csc.labels",
         read=read_labels,

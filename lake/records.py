@@ -1,0 +1,312 @@
+"""Files of a few records each, in whatever number: opened once, read and staged in chunks.
+
+A finished chunk is a few Parquet files and a note of what became of its input files. An ingest
+that was interrupted takes up the finished chunks of the one before.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lake import contracts, inputs, migrate
+from lake.columns import Columns, MisfitError
+from lake.commit import Staged
+from lake.errors import InputError
+from lake.formats.source import load
+from lake.inputs import InputFile, RecordRole
+from lake.intake import Batch, refused
+from lake.plan import Record
+from lake.store import Store
+
+#: Files that are staged together.
+_CHUNK = 1000
+#: Files from which on more than one process pays for its start.
+_MANY = 4000
+#: Rows are written once their lists hold this many bytes: the files they are views of wait for it.
+_WRITE_BYTES = 1 << 25
+#: Files between two reports of progress.
+_REPORT = 100
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A chunk to be taken."""
+
+    directory: Path
+    mission: str
+    release: str
+    role: str
+    records: list[Record]
+
+
+def take(
+    store: Store,
+    release: str,
+    role: RecordRole,
+    records: Sequence[Record],
+    progress: Progress,
+    processes: int | None = None,
+) -> list[Batch]:
+    """Read files and stage their rows, taking up what an interrupted ingest has finished.
+
+    Parameters
+    ----------
+    store : Store
+        The caller holds the lock of the release.
+    release : str
+    role : RecordRole
+    records : sequence of Record
+        The files, hashed or not.
+    progress : callable
+        Called with the files done so far and their total.
+    processes : int, optional
+        As many as there are processors by default, if the files are many.
+
+    Returns
+    -------
+    list of Batch
+        All files with their checksums, rejected ones with the reason.
+    """
+    mission = role.table.split(".")[0]
+    wanted = {_place(r): r for r in records}
+    batches = list(_finished(store.directory, mission, release, role, wanted))
+    done = {_place(r) for b in batches for r in b.records}
+    left = [r for place, r in wanted.items() if place not in done]
+    tasks = [
+        _Task(store.directory, mission, release, role.name, left[i : i + _CHUNK])
+        for i in range(0, len(left), _CHUNK)
+    ]
+    total, before = len(wanted), len(done)
+    workers = min(processes or (os.cpu_count() or 1 if len(left) >= _MANY else 1), len(tasks))
+    if workers <= 1:
+        for task in tasks:
+            batches.append(_take(task, functools.partial(_further, progress, before, total)))
+            before += len(task.records)
+        return batches
+    made: dict[int, Batch] = {}
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_leave_interrupts
+    ) as pool:
+        numbers: dict[Future[Batch], int] = {pool.submit(_take, t): i for i, t in enumerate(tasks)}
+        try:
+            for future in as_completed(numbers):
+                number = numbers[future]
+                made[number] = future.result()
+                before += len(tasks[number].records)
+                progress(before, total)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return batches + [made[i] for i in range(len(tasks))]
+
+
+def _further(progress: Progress, before: int, total: int, number: int) -> None:
+    progress(before + number, total)
+
+
+def _leave_interrupts() -> None:
+    """Let the parent process alone answer Ctrl-C: chunks under way are finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batch:
+    """Read a chunk of files and stage its rows."""
+    role = inputs.role(task.mission, task.role)
+    assert isinstance(role, RecordRole)
+    store = Store(task.directory)
+    columns = {name: Columns(contracts.table(name), task.release) for name in role.tables}
+    taken: list[Record] = []
+    with contextlib.ExitStack() as stack:
+        stages = {
+            name: stack.enter_context(store.stage(name, task.release, columns[name].schema))
+            for name in role.tables
+        }
+        # Parquet is written by a thread beside the parsing: it needs the interpreter hardly ever.
+        writer = stack.enter_context(ThreadPoolExecutor(1))
+        written: list[Future[None]] = []
+        for number, record in enumerate(task.records, 1):
+            taken.append(_read(record, role, columns))
+            last = number == len(task.records)
+            if last or sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES:
+                batches = _batches(columns, taken)
+                for future in written:
+                    future.result()
+                written = [writer.submit(stages[name].write, b) for name, b in batches.items()]
+            if last or number % _REPORT == 0:
+                progress(number)
+        for future in written:
+            future.result()
+    staged = [stage.staged for stage in stages.values()]
+    batch = Batch(taken, [s for s in staged if s is not None])
+    _note(task, batch)
+    return batch
+
+
+def _read(record: Record, role: RecordRole, columns: Mapping[str, Columns]) -> Record:
+    """Read one file: its checksum, and its rows into the columns."""
+    file = record.file
+    try:
+        with open(file.path, "rb", buffering=0) as stream:
+            raw = stream.read()
+    except OSError as error:
+        return refused(record, f"cannot be read: {error.strerror or error}")
+    sha256 = hashlib.sha256(raw).hexdigest()
+    if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was():
+        return refused(record, "was changed while it was being read")
+    record = replace(record, file=replace(file, sha256=sha256))
+    try:
+        try:
+            data = load(raw)
+        except InputError as error:
+            raise InputError(file.path, error.problem) from None
+        rows = role.records(record.file, bytes(data))
+        out = rows.get("rejected", ())
+        note = _note_of(out) if out else None
+        if not rows[role.table]:
+            raise InputError(file.path, note or "there is no row in it")
+        _no_repeats(file, role, rows[role.table])
+    except InputError as error:
+        return refused(record, error.reason, read=1)
+    except Exception as error:  # a reader's own failure is a reason too: the other files go on
+        return refused(record, f"the reader failed: {type(error).__name__}: {error}", read=1)
+    for name in role.tables:
+        columns[name].extend(rows.get(name, ()), sha256)
+    number = len(rows[role.table])
+    return replace(
+        record, status="committed", reason=note, rows_read=number + len(out),
+        rows_committed=number, rows_rejected=len(out),
+    )  # fmt: skip
+
+
+def _note_of(rejected: Sequence[Mapping[str, Any]]) -> str:
+    first = f"row {rejected[0]['file_row']}: {rejected[0]['reason']}"
+    return f"{len(rejected)} rows left out: {first}" + (", and so on" if len(rejected) > 1 else "")
+
+
+def _no_repeats(file: InputFile, role: RecordRole, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise InputError if two rows of one file have one key."""
+    if len(rows) < 2:
+        return
+    key = contracts.table(role.table).key[1:]
+    first: dict[tuple[Any, ...], int] = {}
+    for number, row in enumerate(rows, 1):
+        other = first.setdefault(tuple(row.get(k) for k in key), number)
+        if other != number:
+            text = f"repeats the key ({', '.join(key)}) of row {other}"
+            raise InputError(file.path, text, f"row {number}")
+
+
+def _batches(columns: Mapping[str, Columns], taken: list[Record]) -> dict[str, pa.RecordBatch]:
+    """What was gathered, as Arrow; files with a value that its column cannot hold are rejected."""
+    while True:
+        try:
+            batches = {name: c.batch() for name, c in columns.items() if c.rows}
+        except MisfitError as error:
+            for column in columns.values():
+                column.drop(error.reasons)
+            batch = Batch(taken)
+            batch.refuse(error.reasons)
+            taken[:] = batch.records
+            continue
+        for column in columns.values():
+            column.clear()
+        return batches
+
+
+def _place(record: Record) -> tuple[str, int, int, str]:
+    """What must be the same for a file to count as read: path, size, time, options."""
+    file = record.file
+    return (str(file.path), file.size, file.mtime_ns, file.options_json)
+
+
+def _heading(mission: str, release: str, role: RecordRole) -> dict[str, Any]:
+    """What must be the same for a finished chunk to be of use."""
+    return {
+        "mission": mission,
+        "release": release,
+        "role": role.name,
+        "version": role.version,
+        "contracts": migrate.digest(),
+    }
+
+
+def _note(task: _Task, batch: Batch) -> None:
+    """Leave a note that a chunk is finished; until it is there, the chunk counts for nothing."""
+    role = inputs.role(task.mission, task.role)
+    assert isinstance(role, RecordRole)
+    files = [
+        [*_place(r), r.file.sha256, r.status, r.reason, r.rows_read, r.rows_committed,
+         r.rows_rejected]
+        for r in batch.records
+    ]  # fmt: skip
+    content = _heading(task.mission, task.release, role) | {
+        "files": files,
+        "staged": [[s.table, s.path.name, s.rows] for s in batch.staged],
+    }
+    path = task.directory / "staging" / f"{uuid.uuid4()}.chunk.json"
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(new, path)
+
+
+def _finished(
+    directory: Path,
+    mission: str,
+    release: str,
+    role: RecordRole,
+    wanted: Mapping[tuple[str, int, int, str], Record],
+) -> Iterator[Batch]:
+    """Chunks that an earlier ingest of the release finished; those of no use any more go."""
+    heading = _heading(mission, release, role)
+    for path in sorted((directory / "staging").glob("*.chunk.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if any(content[k] != heading[k] for k in ("mission", "release", "role")):
+            continue
+        places = [tuple(entry[:4]) for entry in content["files"]]
+        staged = [
+            Staged(table, release, path.with_name(name), rows, contracts.table(table).schema())
+            for table, name, rows in content["staged"]
+        ]
+        same = all(content[k] == v for k, v in heading.items())
+        if same and all(p in wanted for p in places) and all(s.path.exists() for s in staged):
+            yield Batch(
+                [_restored(wanted[tuple(e[:4])], e[4:]) for e in content["files"]],
+                staged,
+            )
+        else:
+            path.unlink()
+            for left in staged:
+                left.path.unlink(missing_ok=True)
+
+
+def _restored(record: Record, rest: list[Any]) -> Record:
+    sha256, status, reason, read, committed, rejected = rest
+    file = replace(record.file, sha256=sha256)
+    return replace(
+        record, file=file, status=status, reason=reason, rows_read=read,
+        rows_committed=committed, rows_rejected=rejected,
+    )  # fmt: skip
+
+
+def forget(store: Store, mission: str, release: str) -> None:
+    """Remove a release's finished chunks, once they are committed or of no use."""
+    for path in (store.directory / "staging").glob("*.chunk.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if (content["mission"], content["release"]) == (mission, release):
+            path.unlink()
+            for _, name, _ in content["staged"]:
+                path.with_name(name).unlink(missing_ok=True)
