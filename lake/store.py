@@ -11,7 +11,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -278,9 +278,7 @@ class Store:
                 raise
 
     @contextlib.contextmanager
-    def ingesting(
-        self, mission: str, release: str, waiting: Callable[[], None]
-    ) -> Iterator[None]:
+    def ingesting(self, mission: str, release: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Be the one process that ingests a release; others call `waiting` and wait."""
         self.directory.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.directory / f"{mission}-{release}.lock")
@@ -319,52 +317,59 @@ class Store:
     def replace(
         self,
         release: str,
-        tables: Mapping[str, pa.Table],
+        names: Sequence[str],
+        rows: Iterable[tuple[str, pa.Table]],
         *,
         fingerprint: str,
         code_version: str,
         message: str,
-        products: Sequence[Mapping[str, Any]] = (),
+        products: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
     ) -> int:
         """Replace a release's rows of derived tables in one commit.
 
         Parameters
         ----------
         release : str
-        tables : mapping
-            Rows by table.
+        names : sequence of str
+            The tables.
+        rows : iterable of (str, pyarrow.Table)
+            Their rows, in parts of any size; they are written as they come.
         fingerprint, code_version : str
             For `meta.releases`.
         message : str
-        products : sequence of mapping
-            Rows of `meta.products` for files made on the way; they replace those of equal path.
+        products : callable
+            Gives, once all rows are there, the rows of `meta.products` for files made on the way;
+            they replace those of equal path.
 
         Returns
         -------
         int
             The snapshot.
         """
-        staged: list[Staged | None] = []
-        info = {"fingerprint": fingerprint, "code_version": code_version, "tables": list(tables)}
+        info = {"fingerprint": fingerprint, "code_version": code_version, "tables": list(names)}
+        with contextlib.ExitStack() as stack:
+            stages = {
+                name: stack.enter_context(self.stage(name, release, contracts.table(name).schema()))
+                for name in names
+            }
+            for name, data in rows:
+                for batch in _as_declared(name, data).to_batches():
+                    stages[name].write(batch)
+        staged = {name: stage.staged for name, stage in stages.items()}
         try:
-            for name, data in tables.items():
-                rows = _as_declared(name, data)
-                with self.stage(name, release, rows.schema) as stage:
-                    for batch in rows.to_batches():
-                        stage.write(batch)
-                staged.append(stage.staged)
+            made = products()
             with self.commit(message, info) as commit:
-                for name, file in zip(tables, staged, strict=True):
+                for name, file in staged.items():
                     commit.delete(name, "release = ?", [release])
                     if file is not None:
                         commit.add(file)
                     commit.record(name, release, fingerprint, code_version)
-                for product in products:
+                for product in made:
                     commit.delete("meta.products", "path = ?", [product["path"]])
-                if products:
-                    commit.insert("meta.products", products)
+                if made:
+                    commit.insert("meta.products", made)
         finally:
-            for left in staged:
+            for left in staged.values():
                 if left is not None:
                     left.path.unlink(missing_ok=True)
         return commit.snapshot

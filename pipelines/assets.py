@@ -86,20 +86,33 @@ def key_check(name: str) -> Check:
 def conservation_check(name: str) -> Check:
     """Every row of every input file was committed or rejected, and is there."""
     mission = name.split(".")[0]
-    to_it = [role.name for role in inputs.roles(mission).values() if role.table == name]
+    roles = inputs.roles(mission).values()
+    counted = [role.name for role in roles if role.table == name]
+    to_it = [role.name for role in roles if name in role.tables]
+    files = (
+        "SELECT name, sha256, rows_read, rows_committed, rows_rejected FROM meta.files"
+        f" WHERE mission = '{mission}' AND role IN ({', '.join(map(contracts.literal, to_it))})"
+        " AND release = ? AND status = 'committed'"
+    )
+    stored = f"SELECT file_sha256 AS sha256, count(*) AS stored FROM {name} WHERE release = ? GROUP BY ALL"
+    wrong = "f.sha256 IS NULL OR t.sha256 IS NULL"
+    said = "the table holds rows of every committed file and of no other"
+    if counted:
+        wrong = (
+            "f.sha256 IS NULL OR f.rows_read <> f.rows_committed + f.rows_rejected"
+            " OR f.rows_committed <> coalesce(t.stored, 0)"
+        )
+        said = (
+            "rows read = rows committed + rows rejected,"
+            " and the table holds these rows and no others"
+        )
     return Check(
         "conservation",
         name,
-        "rows read = rows committed + rows rejected, and the table holds these rows and no others",
-        f"SELECT f.name, coalesce(f.sha256, t.sha256) AS sha256, f.rows_read, f.rows_committed,"
-        f" f.rows_rejected, coalesce(t.stored, 0) AS stored FROM ("
-        f"SELECT name, sha256, rows_read, rows_committed, rows_rejected FROM meta.files"
-        f" WHERE mission = '{mission}' AND role IN ({', '.join(map(contracts.literal, to_it))})"
-        f" AND release = ? AND status = 'committed') AS f FULL JOIN ("
-        f"SELECT file_sha256 AS sha256, count(*) AS stored FROM {name} WHERE release = ?"
-        f" GROUP BY ALL) AS t ON t.sha256 = f.sha256"
-        f" WHERE f.sha256 IS NULL OR f.rows_read <> f.rows_committed + f.rows_rejected"
-        f" OR f.rows_committed <> coalesce(t.stored, 0)",
+        said,
+        "SELECT f.name, coalesce(f.sha256, t.sha256) AS sha256, f.rows_read, f.rows_committed,"
+        " f.rows_rejected, coalesce(t.stored, 0) AS stored"
+        f" FROM ({files}) AS f FULL JOIN ({stored}) AS t ON t.sha256 = f.sha256 WHERE {wrong}",
     )
 
 
@@ -155,17 +168,21 @@ class Computed:
 
     Attributes
     ----------
-    tables : mapping
-        Rows by table.
+    rows : mapping or iterable
+        Rows by table, or (table, rows) in parts of any size, which are written as they come.
     metadata : mapping
-        What the UI shows beside each table.
+        What the UI shows beside each table; it may be filled while the parts come.
     products : sequence
         Files it made, as (path below the home, kind).
     """
 
-    tables: Mapping[str, pa.Table]
+    rows: Mapping[str, pa.Table] | Iterable[tuple[str, pa.Table]]
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     products: Sequence[tuple[Path, str]] = ()
+
+    def parts(self) -> Iterable[tuple[str, pa.Table]]:
+        """Rows as (table, rows)."""
+        return self.rows.items() if isinstance(self.rows, Mapping) else self.rows
 
 
 @dataclass(frozen=True)
@@ -231,18 +248,19 @@ def derived(
                 context.log.info("unchanged: made from the same input by the same code")
             else:
                 computed = compute(context, opened, release)
-                shown = computed.metadata
                 opened.store.replace(
                     release,
-                    {table: computed.tables[table] for table in tables},
+                    tables,
+                    computed.parts(),
                     fingerprint=print_,
                     code_version=version,
                     message=f"{mission} {release}: {name.replace('_', ' ')}",
-                    products=[
+                    products=lambda: [
                         opened.product(path, mission, release, kind)
                         for path, kind in computed.products
                     ],
                 )
+                shown = computed.metadata
             for table in tables:
                 yield _materialised(opened, table, release, shown.get(table, {}))
             for check in all_checks:

@@ -24,8 +24,8 @@ def lake_of_three(tmp_path_factory) -> tuple[Store, dict[str, int]]:
 
     def put(release: str, mark: str, *given: tuple[str, int, float | None]) -> int:
         return store.replace(
-            release, {"csc.detections": detections(release, *given)}, fingerprint=mark,
-            code_version="1", message=mark,
+            release, ["csc.detections"], [("csc.detections", detections(release, *given))],
+            fingerprint=mark, code_version="1", message=mark,
         )  # fmt: skip
 
     nan = float("nan")

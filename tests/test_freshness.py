@@ -19,7 +19,9 @@ def put(store: Store, release: str, mark: str, table: str = "csc.detections") ->
     rows = pa.table(
         {"release": [release], "name": ["A"], "file_sha256": [mark], "file_row": pa.array([1])}
     )
-    store.replace(release, {table: rows}, fingerprint=mark, code_version="1", message="put")
+    store.replace(
+        release, [table], [(table, rows)], fingerprint=mark, code_version="1", message="put"
+    )
 
 
 def test_views_rest_on_tables():

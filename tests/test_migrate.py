@@ -114,9 +114,8 @@ def test_a_new_column_is_added_and_old_rows_have_null(store, contract):
     put_again = pa.table({"release": ["S"], "name": ["B"], "hue": [1.5]})
     put_again = put_again.append_column("file_sha256", pa.array(["g"]))
     put_again = put_again.append_column("file_row", pa.array([1]))
-    store.replace(
-        "S", {"csc.detections": put_again}, fingerprint="g", code_version="1", message="put"
-    )
+    parts = [("csc.detections", put_again)]
+    store.replace("S", ["csc.detections"], parts, fingerprint="g", code_version="1", message="put")
     rows = store.sql("SELECT name, hue FROM csc.detections ORDER BY name").fetchall()
     assert rows == [("A", None), ("B", 1.5)]
     assert store.sql("SELECT unit FROM meta.columns WHERE column_name = 'hue'").fetchall() == [

@@ -43,9 +43,14 @@ def labels(release: str, mark: str, rows: int = 3) -> pa.Table:
 
 def put(store: Store, release: str, mark: str, rows: int = 3, message: str = "put") -> int:
     """Replace two tables of a release in one commit."""
+    tables = {
+        "csc.detections": detections(release, mark, rows),
+        "csc.labels": labels(release, mark),
+    }
     return store.replace(
         release,
-        {"csc.detections": detections(release, mark, rows), "csc.labels": labels(release, mark)},
+        list(tables),
+        tables.items(),
         fingerprint=mark,
         code_version="1",
         message=message,
@@ -178,7 +183,9 @@ def test_a_replacement_that_fails_leaves_nothing_staged(store):
     # What is computed has no column beyond its contract.
     tables["csc.labels"] = tables["csc.labels"].append_column("odd", pa.array([1, 2, 3]))
     with pytest.raises(LacusError, match=r"csc\.labels: the contract declares no odd"):
-        store.replace("R0", tables, fingerprint="x", code_version="1", message="never")
+        store.replace(
+            "R0", list(tables), tables.items(), fingerprint="x", code_version="1", message="never"
+        )
     assert tree(store.directory) == files
     assert store.fingerprints("R0")["csc.detections"] == "a0"
 
@@ -389,3 +396,32 @@ def test_a_lake_that_is_no_catalogue_is_reported(tmp_path):
         store.sql("SELECT 1")
     with contextlib.suppress(LacusError), store.commit("never"):
         pytest.fail("committed into a text file")
+
+
+def test_parts_of_tables_are_written_as_they_come(store):
+    tables = {"csc.detections": detections("R0", "p", 4), "csc.labels": labels("R0", "p")}
+
+    def parts():
+        for start in (0, 2):
+            for name, rows in tables.items():
+                yield name, rows.slice(start, 2)
+
+    store.replace("R0", list(tables), parts(), fingerprint="p", code_version="1", message="parts")
+    for name, rows in tables.items():
+        (count,) = store.sql(f"SELECT count(*) FROM {name} WHERE release = 'R0'").fetchone()
+        assert count == rows.num_rows
+
+
+def test_a_failure_between_two_parts_leaves_nothing(store):
+    put(store, "R0", "before")
+    files = tree(store.directory)
+
+    def parts():
+        yield "csc.detections", detections("R0", "x", 3)
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        store.replace(
+            "R0", ["csc.detections"], parts(), fingerprint="x", code_version="1", message="never"
+        )
+    assert tree(store.directory) == files

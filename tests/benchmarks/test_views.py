@@ -84,7 +84,9 @@ def in_memory(tables: dict[str, pa.Table]) -> duckdb.DuckDBPyConnection:
 
 def in_lake(tables: dict[str, pa.Table], directory: Path) -> duckdb.DuckDBPyConnection:
     store = Store(directory)
-    store.replace("R", tables, fingerprint="f", code_version="1", message="benchmark")
+    store.replace(
+        "R", list(tables), tables.items(), fingerprint="f", code_version="1", message="benchmark"
+    )
     return store.connect()
 
 

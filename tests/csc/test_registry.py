@@ -53,8 +53,9 @@ def test_a_row_of_the_lake_holds_the_whole_mixture(model, tmp_path):
     table = registry.as_row(model, "R")
     assert table.schema.equals(contracts.table("csc.mixture_models").schema())
     store = Store(tmp_path / "lake")
+    parts = [("csc.mixture_models", table)]
     store.replace(
-        "R", {"csc.mixture_models": table}, fingerprint="f", code_version="1", message="train"
+        "R", ["csc.mixture_models"], parts, fingerprint="f", code_version="1", message="train"
     )
     (row,) = store.arrow("SELECT * FROM csc.mixture_models").to_pylist()
     assert (row["model_id"], row["components"], row["seed"]) == (model.model_id, 3, 42)

@@ -116,9 +116,8 @@ def store(only_store) -> Store:
 
 
 def put(store: Store, table: str, *given: dict[str, object]) -> None:
-    store.replace(
-        "R", {table: rows(table, *given)}, fingerprint="f", code_version="1", message="test"
-    )
+    parts = [(table, rows(table, *given))]
+    store.replace("R", [table], parts, fingerprint="f", code_version="1", message="test")
 
 
 def outcome(check: assets.Check, store: Store) -> tuple[bool, object]:
@@ -152,7 +151,14 @@ def test_the_key_of_another_release_does_not_matter(store):
     check = assets.key_check("csc.detections")
     put(store, "csc.detections", GOOD)
     other = rows("csc.detections", {**GOOD, "release": "S"}, {**GOOD, "release": "S"})
-    store.replace("S", {"csc.detections": other}, fingerprint="f", code_version="1", message="t")
+    store.replace(
+        "S",
+        ["csc.detections"],
+        [("csc.detections", other)],
+        fingerprint="f",
+        code_version="1",
+        message="t",
+    )
     assert outcome(check, store) == (True, 0)
     assert not check.run(store, "S").passed
 
