@@ -8,13 +8,14 @@ from scipy.ndimage import correlate1d
 from lake.errors import LacusError
 from lake.sdss.steps import BoolArray, Facts, FloatArray, Spectra, Warnings, divide
 
-#: The continuum is kept above this fraction of its row's greatest value.
-_FLOOR = 1e-3
+#: A line may leave the weighted mean of its blocks by this factor: it must not cross zero where
+#: a steep spectrum ends.
+_LEVER = 2.0
 
 
 def smooth_continuum(
     flux: FloatArray,
-    ivar: FloatArray,
+    variance: FloatArray,
     valid: BoolArray,
     *,
     bandwidth: float,
@@ -24,23 +25,24 @@ def smooth_continuum(
 ) -> tuple[FloatArray, FloatArray]:
     """Fit a smooth continuum by local linear regression in the logarithm of wavelength.
 
-    Blocks of neighbouring pixels are averaged first, by weight; straight lines are then fitted
-    to the blocks around each block, with a Gaussian kernel (Cleveland 1979, JASA 74, 829). A
-    line has no bias where the spectrum ends or has a gap, and noise hardly any, because nothing
-    but the block's weight in later rounds depends on the flux: a block that lies below the fit
-    by the fraction `depth` counts half, one above it likewise.
+    Blocks of neighbouring pixels are averaged first; straight lines are then fitted to the
+    blocks around each block, with a Gaussian kernel (Cleveland 1979, JASA 74, 829). A line has
+    no bias where the spectrum ends or has a gap. Valid pixels count alike whatever their
+    variance, since photon noise would give the bottoms of lines the most weight. Rounds of
+    reweighting lessen blocks far from the fit, above and below alike, so that noise does not
+    move the continuum: it is the same at every signal-to-noise ratio.
 
     Parameters
     ----------
-    flux, ivar : ndarray of float64, shape (n, l)
-        On a grid of equal steps in log wavelength; `ivar` gives the weights within a row.
+    flux, variance : ndarray of float64, shape (n, l)
+        On a grid of equal steps in log wavelength; finite where valid.
     valid : ndarray of bool, shape (n, l)
     bandwidth : float
         Standard deviation of the kernel, in pixels.
     block : int
         Pixels to a block; divides l.
     depth : float
-        Relative depth of a block that halves its weight.
+        Relative distance from the fit that halves the weight of a block.
     iterations : int
         Rounds of reweighting.
 
@@ -48,8 +50,8 @@ def smooth_continuum(
     -------
     continuum : ndarray of float64, shape (n, l)
         Not positive where there is no flux.
-    significance : ndarray of float64, shape (n, l)
-        Continuum over its standard error.
+    error : ndarray of float64, shape (n, l)
+        Its standard error from `variance`.
 
     Raises
     ------
@@ -59,43 +61,53 @@ def smooth_continuum(
     n, size = flux.shape
     if size % block:
         raise LacusError(f"{size} pixels are no whole number of blocks of {block}")
-    weights = np.where(valid, ivar, 0.0).reshape(n, -1, block)
-    total = weights.sum(axis=2)
-    mean = (weights * flux.reshape(n, -1, block)).sum(axis=2)
-    np.divide(mean, total, out=mean, where=total > 0)
-    sigma = bandwidth / block
-    fit, error = _local_lines(mean, total, total, sigma)
+
+    def summed(values: FloatArray) -> FloatArray:
+        return np.where(valid, values, 0.0).reshape(n, -1, block).sum(axis=2)
+
+    count = np.count_nonzero(valid.reshape(n, -1, block), axis=2).astype(np.float64)
+    filled = np.maximum(count, 1)
+    mean = summed(flux) / filled
+    weights = count
+    fit = _local_lines(mean, weights, bandwidth / block)
     for _ in range(iterations):
-        ratio = np.divide(mean, fit, out=np.ones_like(fit), where=fit > 0) - 1
-        robust = 1 / (1 + (ratio / depth) ** 2)
-        fit, error = _local_lines(mean, total * robust, total, sigma)
-    significance = np.divide(fit, error, out=np.zeros_like(fit), where=error > 0)
+        distance = np.divide(mean, fit, out=np.ones_like(fit), where=fit > 0) - 1
+        weights = count / (1 + (distance / depth) ** 2)
+        fit = _local_lines(mean, weights, bandwidth / block)
+    kernel, _ = _kernel(bandwidth / block)
+    noise = _moment(weights**2 * summed(variance) / filled**2, kernel**2)
+    total = _moment(weights, kernel)
+    error = np.divide(np.sqrt(noise), total, out=np.zeros_like(total), where=total > 0)
     left, part = _interpolation(size, block)
-    steps = np.diff(fit, axis=1)
-    continuum = fit[:, left] + part * steps[:, left]
-    return continuum, np.repeat(significance, block, axis=1)
+    continuum = fit[:, left] + part * np.diff(fit, axis=1)[:, left]
+    return continuum, np.repeat(error, block, axis=1)
 
 
-def _local_lines(
-    values: FloatArray, weights: FloatArray, information: FloatArray, sigma: float
-) -> tuple[FloatArray, FloatArray]:
-    """Fit a line around every block; give its value there and a standard error."""
+@lru_cache(maxsize=8)
+def _kernel(sigma: float) -> tuple[FloatArray, FloatArray]:
+    """Gaussian weights of neighbouring blocks, and their distances in units of sigma."""
     reach = int(np.ceil(4 * sigma))
-    u = np.arange(-reach, reach + 1) / sigma
-    kernel = np.exp(-0.5 * u**2)
+    distance = np.arange(-reach, reach + 1) / sigma
+    return np.exp(-0.5 * distance**2), distance
 
-    def moment(data: FloatArray, power: int) -> FloatArray:
-        return np.asarray(correlate1d(data, kernel * u**power, axis=1, mode="constant"))
 
-    s0, s1, s2 = (moment(weights, power) for power in (0, 1, 2))
-    t0, t1 = moment(weights * values, 0), moment(weights * values, 1)
-    # Ridge on the slope alone: one lone block still has a level.
-    s2 = s2 + 1e-3 * s0
+def _moment(values: FloatArray, kernel: FloatArray) -> FloatArray:
+    """Sum of every row's values around each of its places, weighted by a kernel."""
+    return np.asarray(correlate1d(values, kernel, axis=1, mode="constant"))
+
+
+def _local_lines(values: FloatArray, weights: FloatArray, sigma: float) -> FloatArray:
+    """Fit a straight line around every block by weighted least squares; give its value there."""
+    kernel, distance = _kernel(sigma)
+    s0, s1, s2 = (_moment(weights, kernel * distance**power) for power in (0, 1, 2))
+    t0, t1 = (_moment(weights * values, kernel * distance**power) for power in (0, 1))
     determinant = s0 * s2 - s1**2
-    fit = np.divide(s2 * t0 - s1 * t1, determinant, out=np.zeros_like(s0), where=determinant > 0)
-    inside = moment(information, 0)
-    error = np.divide(1.0, np.sqrt(inside), out=np.zeros_like(inside), where=inside > 0)
-    return fit, error
+    level = np.divide(t0, s0, out=np.zeros_like(s0), where=s0 > 0)
+    # A lone block has a level, but no slope.
+    sloped = determinant > 1e-3 * s0**2
+    line = np.divide(s2 * t0 - s1 * t1, determinant, out=level.copy(), where=sloped)
+    low, high = level / _LEVER, level * _LEVER
+    return np.clip(line, np.minimum(low, high), np.maximum(low, high))
 
 
 @lru_cache(maxsize=8)
@@ -114,6 +126,7 @@ def normalise_continuum(
     block: int,
     depth: float,
     iterations: int,
+    floor: float,
     significance: float,
     fill: float,
 ) -> tuple[Spectra, Warnings]:
@@ -126,8 +139,10 @@ def normalise_continuum(
     facts : Facts
     bandwidth, block, depth, iterations
         See `smooth_continuum`.
+    floor : float
+        A pixel stays valid where the continuum exceeds this fraction of its row's median, ...
     significance : float
-        A pixel stays valid where the continuum exceeds this many of its standard errors.
+        ... and this many of its own standard errors, where these are known.
     fill : float
         Flux of the pixels that are not valid.
 
@@ -136,18 +151,21 @@ def normalise_continuum(
     Spectra
         Continuum at 1.
     """
-    known = spectra.has_ivar[:, None]
-    continuum, reached = smooth_continuum(
+    weighted = spectra.ivar > 0
+    variance = np.divide(1.0, spectra.ivar, out=np.zeros_like(spectra.ivar), where=weighted)
+    continuum, error = smooth_continuum(
         spectra.flux,
-        np.where(known, spectra.ivar, 1.0),
+        variance,
         spectra.valid,
         bandwidth=bandwidth,
         block=block,
         depth=depth,
         iterations=iterations,
     )
-    usable = continuum > _FLOOR * np.where(spectra.valid, continuum, 0.0).max(axis=1, keepdims=True)
-    usable &= (reached > significance) | ~known
+    middle = np.zeros((len(spectra), 1))
+    for i in np.flatnonzero(spectra.valid.any(axis=1)):
+        middle[i] = np.median(continuum[i, spectra.valid[i]])
+    usable = (continuum > floor * np.maximum(middle, 0)) & (continuum > significance * error)
     lost = np.count_nonzero(spectra.valid & ~usable, axis=1)
     notes = {int(i): f"{lost[i]} pixels have no continuum" for i in np.flatnonzero(lost)}
     return divide(spectra, continuum, usable, fill), notes

@@ -8,17 +8,17 @@ from astropy import units as u
 
 from lake.sdss.steps import Facts, FloatArray, Spectra, Warnings
 
-#: Log10 of Angstrom where the extinction law is tabulated: its whole range, 1,000 A to 3.3 um.
-#: Between these points a straight line is good to 2e-5 of A(V).
-_LOG_WAVELENGTH = np.linspace(3.0005, 4.5185, 3037)
+#: Angstrom where the extinction law is tabulated: its whole range, 1,000 A to 3.3 um. Straight
+#: lines between these points are good to 3e-5 of A(V).
+_WAVELENGTH = 10 ** np.linspace(3.0005, 4.5185, 3037)
 
 
 @lru_cache(maxsize=4)
 def _law(r_v: float) -> FloatArray:
-    """Give A(lambda) / E(B-V) of Fitzpatrick (1999, PASP 111, 63) at `_LOG_WAVELENGTH`."""
+    """Give A(lambda) / E(B-V) of Fitzpatrick (1999, PASP 111, 63) at `_WAVELENGTH`."""
     from dust_extinction.parameter_averages import F99
 
-    return np.asarray(F99(Rv=r_v)(10**_LOG_WAVELENGTH * u.AA)) * r_v
+    return np.asarray(F99(Rv=r_v)(_WAVELENGTH * u.AA)) * r_v
 
 
 def extinction(wavelength: FloatArray, r_v: float) -> FloatArray:
@@ -37,7 +37,7 @@ def extinction(wavelength: FloatArray, r_v: float) -> FloatArray:
         A(lambda) / E(B-V) in mag, Fitzpatrick (1999, PASP 111, 63); NaN outside 1,002 Angstrom
         to 3.3 micron.
     """
-    return np.interp(np.log10(wavelength), _LOG_WAVELENGTH, _law(r_v), left=np.nan, right=np.nan)
+    return np.interp(wavelength, _WAVELENGTH, _law(r_v), left=np.nan, right=np.nan)
 
 
 def deredden(
@@ -74,7 +74,7 @@ def deredden(
     if not len(rows):
         return spectra, notes
     magnitudes = extinction(spectra.wavelength[rows], r_v) * (sfd_scale * facts.ebv[rows, None])
-    factor = 10 ** (0.4 * np.nan_to_num(magnitudes))
+    factor = np.exp(0.4 * np.log(10) * np.nan_to_num(magnitudes))
     flux, ivar = spectra.flux.copy(), spectra.ivar.copy()
     flux[rows] *= factor
     ivar[rows] /= factor**2
