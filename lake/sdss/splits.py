@@ -25,8 +25,9 @@ def assign(
     through a plate reports how well a plate is recognised. The groups of the rarest class are
     dealt first, the largest of them first, each to the split that still wants the most of what
     it holds (Sechidis, Tsoumakas & Vlahavas 2011, ECML PKDD, LNCS 6913, 145, with groups in the
-    place of single examples, and classes weighted by the square of their rarity). No class is missing from training: one that lies
-    on one or two groups of like size is in training alone (`without_class` tells).
+    place of single examples, and classes weighted by the square of their rarity). No class is
+    missing from training: one that lies on one or two groups of like size is in training alone
+    (`without_class` tells).
 
     Parameters
     ----------

@@ -1,0 +1,28 @@
+"""Silence while a library greets."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep back what is written to standard error, by C++ too, unless the block fails.
+
+    TensorFlow writes a few lines at import before its own log level is in force.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            buffer.seek(0)
+            os.write(kept, buffer.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,218 @@
+"""What happens to spectra on their way: noise, motion, calibration errors, gaps.
+
+Training sees each spectrum anew in every epoch, at another signal-to-noise ratio, with another
+coverage: neither the instrument's edges nor the quality of a spectrum can stand for its class.
+All fluxes are normalised to a continuum of 1, all widths are in pixels of the grid.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+#: Noise of a realisation without noise: far below the contrast of any line.
+_NOISELESS = 1e-4
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far realisations depart from the spectrum they are made of.
+
+    Attributes
+    ----------
+    snr_low, snr_high : float
+        Signal-to-noise ratios per pixel are drawn evenly in their logarithm between these.
+    clean : float
+        Share of realisations without added noise.
+    noise_tilt : float
+        Standard deviation of the noise's logarithm between middle and end of the spectrum: a
+        star that is faint in the blue is noisy there.
+    noise_of_light : float
+        Greatest power of the flux that the noise grows with: 0 for the sky's and the detector's
+        noise, 1/2 for the star's own photons, 1 for a constant signal-to-noise ratio.
+    noise_correlation : float
+        Greatest weight of a neighbour's noise, as resampling mixes it in.
+    ivar_unknown : float
+        Share of realisations whose inverse variance is withheld.
+    shift : float
+        Standard deviation of the displacement along the grid, in pixels.
+    wiggle : float
+        Greatest standard deviation of smooth errors of the flux calibration.
+    wiggle_cycles : int
+        Greatest number of half-waves of these errors over the spectrum.
+    strength : float
+        Standard deviation of the logarithm of a smooth factor on the depth of all lines.
+    gaps : int
+        Greatest number of masked stretches.
+    gap_length : int
+        Greatest length of one, in pixels.
+    crop : float
+        Probability, at either end, that the spectrum starts later or ends earlier.
+    crop_blue, crop_red : float
+        Greatest share of the spectrum that is lost there.
+    """
+
+    snr_low: float = 3.0
+    snr_high: float = 150.0
+    clean: float = 0.12
+    noise_tilt: float = 1.0
+    noise_of_light: float = 1.0
+    noise_correlation: float = 0.2
+    ivar_unknown: float = 0.3
+    shift: float = 1.0
+    wiggle: float = 0.05
+    wiggle_cycles: int = 30
+    strength: float = 0.0
+    gaps: int = 4
+    gap_length: int = 120
+    crop: float = 0.5
+    crop_blue: float = 0.12
+    crop_red: float = 0.18
+
+
+def at_snr(settings: Augmentation, snr: float | None) -> Augmentation:
+    """Fix the signal-to-noise ratio: what remains is the noise, the rest of a spectrum stays.
+
+    Parameters
+    ----------
+    settings : Augmentation
+        Its noise's tilt and correlation are kept, as are half of its wiggles.
+    snr : float or None
+        Per pixel; None for no added noise.
+
+    Returns
+    -------
+    Augmentation
+    """
+    return replace(
+        settings,
+        snr_low=snr or 1.0,
+        snr_high=snr or 1.0,
+        clean=0.0 if snr else 1.0,
+        wiggle=0.5 * settings.wiggle,
+        strength=0.0,
+        shift=0.0,
+        gaps=0,
+        crop=0.0,
+    )
+
+
+def augment(
+    flux: npt.NDArray[np.floating],
+    ivar: npt.NDArray[np.floating],
+    valid: BoolArray,
+    rng: np.random.Generator,
+    settings: Augmentation,
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Draw one realisation of every spectrum of a batch.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n, l)
+        Continuum-normalised.
+    ivar : ndarray, shape (n, l)
+        Inverse variance; 0 or NaN where it is unknown or there is no noise.
+    valid : ndarray of bool, shape (n, l)
+    rng : numpy.random.Generator
+    settings : Augmentation
+
+    Returns
+    -------
+    flux, ivar : ndarray of float32, shape (n, l)
+        `ivar` includes the noise added; 0 where it is unknown.
+    valid : ndarray of bool, shape (n, l)
+    """
+    depth = np.where(valid, flux - 1, 0).astype(np.float32)
+    known = np.nan_to_num(ivar, nan=0.0, posinf=0.0).astype(np.float32)
+    if settings.shift:
+        depth, known, valid = _shift(depth, known, valid, rng, settings.shift)
+    place = np.linspace(-1, 1, depth.shape[1], dtype=np.float32)
+    if settings.strength:
+        depth = depth * _strength(place, len(depth), rng, settings.strength)
+    if settings.wiggle:
+        depth += (1 + depth) * _wiggles(place, len(depth), rng, settings)
+    noise, variance = _noise(place, depth, rng, settings)
+    depth += noise
+    variance += np.divide(1.0, known, out=np.zeros_like(known), where=known > 0)
+    variance[rng.uniform(size=len(depth)) < settings.ivar_unknown] = np.inf
+    valid = valid & _coverage(len(depth), len(place), rng, settings)
+    return np.where(valid, 1 + depth, 1), np.where(valid, 1 / variance, 0), valid
+
+
+def _shift(
+    depth: FloatArray, known: FloatArray, valid: BoolArray, rng: np.random.Generator, sigma: float
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Displace along the grid by fractions of pixels, with linear interpolation."""
+    n, size = depth.shape
+    shift = rng.normal(0, sigma, (n, 1))
+    whole = np.floor(shift).astype(np.intp)
+    part = (shift - whole).astype(np.float32)
+    right = np.clip(np.arange(size) - whole, 1, size - 1)
+    left = right - 1
+
+    def taken(values: npt.NDArray, index: npt.NDArray[np.intp]) -> npt.NDArray:
+        return np.take_along_axis(values, index, axis=1)
+
+    moved = (1 - part) * taken(depth, right) + part * taken(depth, left)
+    return moved, taken(known, right), taken(valid, right) & taken(valid, left)
+
+
+def _strength(place: FloatArray, n: int, rng: np.random.Generator, sigma: float) -> FloatArray:
+    """Factor on the depth of lines that varies linearly along the spectrum."""
+    level, tilt = rng.normal(0, sigma, (2, n, 1)).astype(np.float32)
+    return np.exp(level + tilt * place)
+
+
+def _wiggles(
+    place: FloatArray, n: int, rng: np.random.Generator, settings: Augmentation
+) -> FloatArray:
+    """Sum of cosines of few cycles with a standard deviation of its own for every spectrum."""
+    cycles = np.arange(1, settings.wiggle_cycles + 1)
+    phase = np.float32(np.pi / 2) * cycles[:, None] * (place + 1)
+    basis = np.concatenate([np.cos(phase), np.sin(phase)]).astype(np.float32)
+    smoothest = rng.integers(min(2, len(cycles)), len(cycles) + 1, (n, 1))
+    amplitude = rng.standard_normal((n, 2, len(cycles)), dtype=np.float32)
+    amplitude *= (cycles <= smoothest)[:, None]
+    power = np.sqrt((amplitude**2).sum(axis=(1, 2), keepdims=True) / 2)
+    amplitude *= settings.wiggle * rng.uniform(size=(n, 1, 1)).astype(np.float32) / power
+    return amplitude.reshape(n, -1) @ basis
+
+
+def _noise(
+    place: FloatArray, depth: FloatArray, rng: np.random.Generator, settings: Augmentation
+) -> tuple[FloatArray, FloatArray]:
+    """Noise that changes along the spectrum, smoothly and with the flux, and its variance."""
+    n = len(depth)
+    low, high = np.log(settings.snr_low), np.log(settings.snr_high)
+    sigma = np.exp(-rng.uniform(low, high, (n, 1)))
+    sigma[rng.uniform(size=n) < settings.clean] = _NOISELESS
+    tilt = rng.normal(0, settings.noise_tilt, (n, 1))
+    bend = rng.normal(0, settings.noise_tilt / 2, (n, 1))
+    profile = (sigma * np.exp(tilt * place + bend * (place**2 - 1 / 3))).astype(np.float32)
+    if settings.noise_of_light:
+        power = rng.uniform(0, settings.noise_of_light, (n, 1)).astype(np.float32)
+        profile *= np.maximum(1 + depth, 0.05) ** power
+    noise = rng.standard_normal((n, len(place)), dtype=np.float32)
+    mixed = rng.uniform(0, settings.noise_correlation, (n, 1)).astype(np.float32)
+    noise[:, 1:] = (noise[:, 1:] + mixed * noise[:, :-1]) / np.sqrt(1 + mixed**2)
+    return noise * profile, profile**2
+
+
+def _coverage(n: int, size: int, rng: np.random.Generator, settings: Augmentation) -> BoolArray:
+    """Pixels that are left by gaps and by ends cut off at random."""
+    pixel = np.arange(size)
+    left = np.ones((n, size), dtype=bool)
+    for _ in range(settings.gaps):
+        start = rng.integers(0, size, (n, 1))
+        # Most gaps are short, and half of them are none.
+        length = settings.gap_length * rng.uniform(size=(n, 1)) ** 3
+        length *= rng.uniform(size=(n, 1)) < 0.5
+        left &= (pixel < start) | (pixel >= start + length)
+    if settings.crop:
+        lost = rng.uniform(size=(2, n, 1)) * (rng.uniform(size=(2, n, 1)) < settings.crop)
+        left &= pixel >= settings.crop_blue * lost[0] * size
+        left &= pixel < (1 - settings.crop_red * lost[1]) * size
+    return left

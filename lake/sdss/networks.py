@@ -1,0 +1,116 @@
+"""The networks: functions from a configuration to an untrained Keras model.
+
+Every weight is drawn with a seed of its own, so that building a network leaves the random
+numbers of the process alone.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from lake.sdss.configuration import Configuration
+
+#: Filters, width and stride of the default network's convolutions.
+_DEFAULT_BLOCKS = ((24, 9, 4), (32, 5, 2), (48, 5, 2))
+#: Those of the published toolkit's, which halves by pooling.
+_SEED_BLOCKS = ((32, 7, 1), (64, 5, 1), (128, 3, 1))
+
+
+def build(configuration: Configuration, length: int, classes: int) -> Any:
+    """Build an untrained network.
+
+    ``default`` reads the common wavelength grid: three strided convolutions, then, beside
+    averages and maxima over all places, a dense layer that knows where on the grid a feature
+    lies (a line is known by its wavelength). ``seed`` is the published toolkit's: three
+    convolutions with pooling, the average over all places, a dense layer.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    length : int
+        Pixels.
+    classes : int
+
+    Returns
+    -------
+    keras.Model
+        From spectra (n, length, channels), for ``default`` with noise weights also from log10
+        of the noise (n, 1), to logits (n, classes).
+    """
+    seeds = itertools.count(10_000 * configuration.seed)
+    make = _seed_network if configuration.network == "seed" else _default_network
+    return make(configuration, length, classes, seeds)
+
+
+def _default_network(
+    configuration: Configuration, length: int, classes: int, seeds: Iterator[int]
+) -> Any:
+    from keras import Model, layers
+
+    x = layers.Input((length, 1 + configuration.validity_channel), name="spectrum")
+    inputs = [x]
+    for number, block in enumerate(_DEFAULT_BLOCKS, 1):
+        # Keras' own momentum of 0.99 needs more steps than a small survey gives.
+        x = _convolved(x, block, number, 0.9, seeds)
+    summary = layers.Conv1D(
+        12, 1, activation="relu", kernel_initializer=_initial(seeds), name="summary"
+    )(x)
+    places = layers.Flatten(name="places")(summary)
+    places = layers.Dropout(configuration.dropout, seed=next(seeds), name="dropout_1")(places)
+    parts = [
+        _dense(64, "placed", seeds, "relu")(places),
+        layers.GlobalAveragePooling1D(name="average")(x),
+        layers.GlobalMaxPooling1D(name="maximum")(x),
+    ]
+    if configuration.noise_weights:
+        inputs.append(layers.Input((1,), name="log_noise"))
+        parts.append(inputs[-1])
+    features = layers.Concatenate(name="features")(parts)
+    features = layers.Dropout(configuration.dropout, seed=next(seeds), name="dropout_2")(features)
+    hidden = _dense(64, "hidden", seeds, "relu")(features)
+    return Model(inputs, _dense(classes, "logits", seeds)(hidden), name="default")
+
+
+def _seed_network(
+    configuration: Configuration, length: int, classes: int, seeds: Iterator[int]
+) -> Any:
+    from keras import Model, layers
+
+    x = inputs = layers.Input((length, 1), name="spectrum")
+    for number, block in enumerate(_SEED_BLOCKS, 1):
+        x = _convolved(x, block, number, 0.99, seeds)
+        x = layers.MaxPooling1D(2, name=f"pooling_{number}")(x)
+    x = layers.GlobalAveragePooling1D(name="average")(x)
+    x = _dense(128, "hidden", seeds, "relu")(x)
+    x = layers.Dropout(configuration.dropout, seed=next(seeds), name="dropout")(x)
+    return Model([inputs], _dense(classes, "logits", seeds)(x), name="seed")
+
+
+def _initial(seeds: Iterator[int]) -> Any:
+    from keras.initializers import GlorotUniform
+
+    return GlorotUniform(seed=next(seeds))
+
+
+def _dense(units: int, name: str, seeds: Iterator[int], activation: str | None = None) -> Any:
+    from keras.layers import Dense
+
+    return Dense(units, activation=activation, kernel_initializer=_initial(seeds), name=name)
+
+
+def _convolved(
+    x: Any, block: tuple[int, int, int], number: int, momentum: float, seeds: Iterator[int]
+) -> Any:
+    from keras import layers
+
+    filters, width, stride = block
+    x = layers.Conv1D(
+        filters,
+        width,
+        strides=stride,
+        padding="same",
+        kernel_initializer=_initial(seeds),
+        name=f"convolution_{number}",
+    )(x)
+    x = layers.BatchNormalization(momentum=momentum, name=f"normalisation_{number}")(x)
+    return layers.ReLU(name=f"relu_{number}")(x)

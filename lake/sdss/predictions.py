@@ -1,0 +1,82 @@
+"""What a classifier says of spectra."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Classes of n spectra.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        The k classes that the probabilities belong to.
+    probabilities : ndarray, shape (n, k)
+        Calibrated; they sum to 1.
+    predicted, runner_up : ndarray of str, shape (n,)
+        The most and the second most probable class; the latter is empty if there is only one.
+    probability, runner_up_probability : ndarray, shape (n,)
+    entropy : ndarray, shape (n,)
+        Of the probabilities, in nats.
+    noise : ndarray, shape (n,)
+        Relative noise per pixel measured in the spectrum; the probabilities depend on it.
+    abstained : ndarray of bool, shape (n,)
+        The probability is below the threshold of the model.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: FloatArray
+    predicted: npt.NDArray[np.str_]
+    probability: FloatArray
+    runner_up: npt.NDArray[np.str_]
+    runner_up_probability: FloatArray
+    entropy: FloatArray
+    noise: FloatArray
+    abstained: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+
+def predictions(
+    classes: tuple[str, ...], probabilities: FloatArray, noise: FloatArray, threshold: float
+) -> Predictions:
+    """Read classes off probabilities.
+
+    Parameters
+    ----------
+    classes : tuple of str, length k
+    probabilities : ndarray, shape (n, k)
+    noise : ndarray, shape (n,)
+    threshold : float
+        Predictions below this probability are abstained from.
+
+    Returns
+    -------
+    Predictions
+    """
+    names = np.asarray(classes)
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    rows = np.arange(len(probabilities))
+    probability = probabilities[rows, order[:, 0]]
+    if len(classes) > 1:
+        second, less = names[order[:, 1]], probabilities[rows, order[:, 1]]
+    else:
+        second, less = np.full(len(rows), ""), np.zeros(len(rows))
+    logarithm = np.log(np.where(probabilities > 0, probabilities, 1))
+    return Predictions(
+        classes=classes,
+        probabilities=probabilities,
+        predicted=names[order[:, 0]],
+        probability=probability,
+        runner_up=second,
+        runner_up_probability=less,
+        entropy=-(probabilities * logarithm).sum(axis=1),
+        noise=noise,
+        abstained=probability < threshold,
+    )

@@ -1,0 +1,111 @@
+"""Trained networks on the disk, under the digest of their content: a `.keras` file and a JSON.
+
+The JSON holds the model's document, whose digest is the id, and beside it the circumstances
+(time, versions) that do not make another model. The document names the digest of the network,
+so that neither file can be changed or exchanged unnoticed. Nothing is unpickled.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from lake.errors import LacusError
+
+FORMAT = "lacus-sdss-cnn/1"
+
+
+def canonical_json(content: Mapping[str, Any]) -> str:
+    """Write content so that what is equal has equal text: sorted keys, no blanks, no NaN."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def network_digest(file: Path, weights: Iterable[npt.NDArray]) -> str:
+    """SHA-256 over the architecture in a `.keras` file and the weights, in their order.
+
+    The bytes of the file itself are no measure: it holds the time at which it was written.
+    """
+    with zipfile.ZipFile(file) as archive:
+        digest = hashlib.sha256(archive.read("config.json"))
+    for array in weights:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def model_id(document: Mapping[str, Any]) -> str:
+    """Give the first 16 hexadecimal digits of the SHA-256 of a model's document."""
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()[:16]
+
+
+def network_path(directory: Path, identifier: str) -> Path:
+    """Where the network of a model lies."""
+    return directory / f"{identifier}.keras"
+
+
+def write(
+    directory: Path, document: Mapping[str, Any], circumstances: Mapping[str, Any], partial: Path
+) -> str:
+    """Put a model in its place, the JSON last: a reader finds the whole model or none.
+
+    Parameters
+    ----------
+    directory : Path
+    document, circumstances : mapping
+        What JSON can hold.
+    partial : Path
+        The `.keras` file, in the same directory; it is moved.
+
+    Returns
+    -------
+    str
+        The model's id.
+    """
+    identifier = model_id(document)
+    partial.replace(network_path(directory, identifier))
+    target = directory / f"{identifier}.json"
+    content = {"format": FORMAT, "model": document, "circumstances": circumstances}
+    draft = target.with_suffix(".partial")
+    draft.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+    draft.replace(target)
+    return identifier
+
+
+def read(directory: Path, identifier: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the JSON of a model.
+
+    Parameters
+    ----------
+    directory : Path
+    identifier : str
+
+    Returns
+    -------
+    document, circumstances : dict
+
+    Raises
+    ------
+    LacusError
+        It is not there, is damaged, or its content is not that of its name.
+    """
+    path = directory / f"{identifier}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LacusError(f"{path}: no such model: {error.strerror}") from None
+    except ValueError as error:
+        raise LacusError(f"{path}: is no JSON: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise LacusError(f"{path}: is no model of the format {FORMAT}")
+    try:
+        document, circumstances = content["model"], content["circumstances"]
+        found = model_id(document)
+    except (KeyError, ValueError) as error:
+        raise LacusError(f"{path}: is damaged: {error}") from None
+    if found != identifier:
+        raise LacusError(f"{path}: holds the model {found}")
+    return document, circumstances
