@@ -1,0 +1,356 @@
+"""Emission and absorption features of preprocessed spectra, matched to the line list."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import correlate1d
+from scipy.signal import find_peaks, peak_prominences, peak_widths
+
+from lake.errors import LacusError
+from lake.sdss.line_list import line_list
+from lake.sdss.preprocess import to_arrays
+from lake.sdss.steps import GRID, SPEED_OF_LIGHT_KMS, BoolArray, FloatArray
+
+#: Columns of the detected features.
+SCHEMA = pa.schema(
+    [
+        pa.field("release", pa.string()),
+        pa.field("spec_id", pa.string()),
+        pa.field("recipe", pa.string()),
+        pa.field("line_number", pa.int32()),
+        pa.field("kind", pa.string()),
+        pa.field("lambda_A", pa.float64(), metadata={"unit": "Angstrom"}),
+        pa.field("prominence", pa.float64()),
+        pa.field("significance", pa.float64()),
+        pa.field("equivalent_width_A", pa.float64(), metadata={"unit": "Angstrom"}),
+        pa.field("equivalent_width_err_A", pa.float64(), metadata={"unit": "Angstrom"}),
+        pa.field("fwhm_A", pa.float64(), metadata={"unit": "Angstrom"}),
+        pa.field("elem", pa.string()),
+        pa.field("transition", pa.string()),
+        pa.field("lambda_rest_A", pa.float64(), metadata={"unit": "Angstrom"}),
+        pa.field("velocity_offset_kms", pa.float64(), metadata={"unit": "km/s"}),
+        pa.field("file_sha256", pa.string()),
+    ]
+)
+
+#: Spectra that are searched together.
+_BATCH = 64
+
+
+#: Pixels that are averaged where the level of crests is looked for, and how many such blocks
+#: make up the surroundings (28,000 km/s): wide enough that a broad line is the lesser part.
+_BLOCK, _AROUND = 8, 25
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What counts as a feature.
+
+    Parameters
+    ----------
+    smoothing : float
+        Standard deviation in pixels of the Gaussian that the search smooths with; 1.2 pixels of
+        `GRID` are the resolution of SDSS (R 1,800).
+    reach : int
+        Pixels within which a feature must stand out: its prominence is measured there.
+    threshold : float
+        Least prominence, in standard errors of the smoothed flux, and least significance of the
+        equivalent width.
+    widest_kms : float
+        Greatest full width at half prominence, in km/s: wider ones are the spectrum's shape.
+    tolerance_kms : float
+        Greatest distance in km/s from a line of the list that it may be taken for.
+    """
+
+    smoothing: float = 1.2
+    reach: int = 100
+    threshold: float = 5.0
+    widest_kms: float = 5000.0
+    tolerance_kms: float = 300.0
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a batch, by spectrum, then by wavelength.
+
+    Parameters
+    ----------
+    row : ndarray of int64, shape (m,)
+        Index of the spectrum.
+    emission : ndarray of bool, shape (m,)
+    wavelength : ndarray of float64, shape (m,)
+        Centroid above half prominence, in Angstrom.
+    prominence : ndarray of float64, shape (m,)
+        Height over the higher of the two levels on its sides, in units of the continuum.
+    equivalent_width, equivalent_width_err : ndarray of float64, shape (m,)
+        In Angstrom, positive for absorption.
+    fwhm : ndarray of float64, shape (m,)
+        Full width at half prominence in Angstrom, instrument and smoothing taken in.
+    """
+
+    row: npt.NDArray[np.int64]
+    emission: BoolArray
+    wavelength: FloatArray
+    prominence: FloatArray
+    equivalent_width: FloatArray
+    equivalent_width_err: FloatArray
+    fwhm: FloatArray
+
+    @property
+    def significance(self) -> FloatArray:
+        """Equivalent width over its error, shape (m,)."""
+        return np.abs(self.equivalent_width) / self.equivalent_width_err
+
+
+def find_features(
+    flux: npt.NDArray, ivar: npt.NDArray, valid: BoolArray, settings: Settings
+) -> Features:
+    """Find features of spectra on `GRID` with their continuum at 1.
+
+    The flux is smoothed, by weight, with the instrument's profile: the filter that an unresolved
+    line stands out best in. Extremes whose topographic prominence exceeds the noise are kept;
+    prominence needs no exact continuum, so that lines in a band or on the wing of another are
+    found as well. At least half of it must lie beyond the continuum, for emission beyond the
+    crests around it too: what is left between the lines of a cool star is no emission.
+    Equivalent widths are integrals of 1 - flux over one and a half widths to either side, no
+    farther than the levels that the prominence is counted from.
+
+    Parameters
+    ----------
+    flux, ivar : ndarray, shape (n, GRID.size)
+    valid : ndarray of bool, shape (n, GRID.size)
+    settings : Settings
+
+    Returns
+    -------
+    Features
+        None for spectra without an inverse variance (NaN), where nothing is known of noise.
+    """
+    weight = np.where(valid & (ivar > 0), ivar, 0.0).astype(np.float64)
+    depth = np.where(weight > 0, 1.0 - flux, 0.0)
+    reach = int(np.ceil(4 * settings.smoothing))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / settings.smoothing) ** 2)
+    total = correlate1d(weight, kernel, axis=1, mode="constant")
+    smooth = correlate1d(weight * depth, kernel, axis=1, mode="constant")
+    np.divide(smooth, total, out=smooth, where=total > 0)
+    noise = np.sqrt(correlate1d(weight, kernel**2, axis=1, mode="constant"))
+    np.divide(noise, total, out=noise, where=total > 0)
+    noise[total <= 0] = np.inf
+    found = [_extremes(sign * smooth, noise, settings) for sign in (1.0, -1.0)]
+    row, peak, prominence, left, right, low, high = (
+        np.concatenate(parts) for parts in zip(*found, strict=True)
+    )
+    emission = np.repeat([False, True], [len(part[0]) for part in found])
+    half = 0.5 * (right - left)
+    first = np.maximum(np.maximum(peak - 3 * half, low), 0)
+    last = np.minimum(np.minimum(peak + 3 * half, high), GRID.size - 1)
+    width = np.diff(GRID.edges)
+    good = weight > 0
+    variance = np.divide(width**2, weight, out=np.zeros_like(weight), where=good)
+    integral = _Integral(row, first, last)
+    equivalent_width = integral(depth * width)
+    error = np.sqrt(integral(variance))
+    covered = _Integral(row, left, right)(good * 1.0) > 0.8 * (right - left)
+    core = _Integral(row, left, right)
+    # Above the level of half prominence, in the sense of the feature.
+    sign = np.where(emission, -1.0, 1.0)
+    level = smooth[row, peak] - sign * 0.5 * prominence
+    lever = GRID.wavelength - GRID.wavelength[GRID.size // 2]
+    area = core(depth * width) - level * core(good * width)
+    moment = core(depth * width * lever) - level * core(good * width * lever)
+    wavelength = GRID.wavelength[peak]
+    centred = sign * area > 0
+    np.divide(moment, area, out=moment, where=centred)
+    wavelength = np.where(centred, moment + GRID.wavelength[GRID.size // 2], wavelength)
+    crest = np.where(emission, _crests(depth, good)[row, peak], 0.0)
+    beyond = sign * smooth[row, peak] - crest > 0.5 * prominence
+    keep = covered & beyond & (sign * equivalent_width > settings.threshold * error) & (error > 0)
+    dispersion = np.gradient(GRID.wavelength)
+    fwhm = (right - left) * dispersion[peak]
+    keep &= fwhm / GRID.wavelength[peak] * SPEED_OF_LIGHT_KMS < settings.widest_kms
+    order = np.lexsort((wavelength, row))
+    order = order[keep[order]]
+    return Features(
+        row[order],
+        emission[order],
+        wavelength[order],
+        prominence[order],
+        equivalent_width[order],
+        error[order],
+        fwhm[order],
+    )
+
+
+def _extremes(values: FloatArray, noise: FloatArray, settings: Settings) -> tuple[npt.NDArray, ...]:
+    """Find peaks of all rows at once.
+
+    Returns
+    -------
+    tuple of ndarray, each of shape (m,)
+        Row, pixel, prominence, both ends of the width at half prominence, both bases.
+    """
+    n, size = values.shape
+    # A wall between the rows ends every search for a base.
+    walled = np.full((n, size + 1), np.inf)
+    walled[:, :size] = values
+    least = np.full((n, size + 1), np.inf)
+    least[:, :size] = settings.threshold * noise
+    flat = walled.reshape(-1)
+    window = 2 * settings.reach + 1
+    peaks, _ = find_peaks(flat)
+    peaks = peaks[np.isfinite(flat[peaks])]
+    prominence, bases_left, bases_right = peak_prominences(flat, peaks, wlen=window)
+    strong = prominence > least.reshape(-1)[peaks]
+    peaks = peaks[strong]
+    data = (prominence[strong], bases_left[strong], bases_right[strong])
+    _, _, left, right = peak_widths(flat, peaks, rel_height=0.5, prominence_data=data)
+    row = peaks // (size + 1)
+    start = row * (size + 1)
+    return (
+        row,
+        peaks - start,
+        data[0],
+        left - start,
+        right - start,
+        data[1] - start,
+        data[2] - start,
+    )
+
+
+def _crests(depth: FloatArray, good: BoolArray) -> FloatArray:
+    """How far the upper quarter of the surroundings of each pixel lies above 1; at least 0."""
+    n = len(depth)
+    count = np.count_nonzero(good.reshape(n, -1, _BLOCK), axis=2)
+    mean = -depth.reshape(n, -1, _BLOCK).sum(axis=2) / np.maximum(count, 1)
+    around = sliding_window_view(
+        np.pad(mean, ((0, 0), (_AROUND // 2, _AROUND // 2))), _AROUND, axis=1
+    )
+    rank = 3 * _AROUND // 4
+    level = np.partition(around, rank, axis=2)[:, :, rank]
+    return np.repeat(np.maximum(level, 0.0), _BLOCK, axis=1)
+
+
+class _Integral:
+    """Sums of rows between places among their pixels; whole numbers are the pixels' centres."""
+
+    def __init__(self, row: npt.NDArray, first: FloatArray, last: FloatArray) -> None:
+        self.row, self.ends = row, (first + 0.5, last + 0.5)
+
+    def __call__(self, content: npt.NDArray) -> FloatArray:
+        total = np.zeros((content.shape[0], content.shape[1] + 1))
+        np.cumsum(content, axis=1, out=total[:, 1:])
+        low, high = (self._at(total, end) for end in self.ends)
+        return high - low
+
+    def _at(self, total: FloatArray, place: FloatArray) -> FloatArray:
+        pixel = np.clip(np.floor(place).astype(np.intp), 0, total.shape[1] - 2)
+        part = place - pixel
+        return total[self.row, pixel] * (1 - part) + total[self.row, pixel + 1] * part
+
+
+def match_lines(features: Features, settings: Settings) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Give every feature the nearest line of the list.
+
+    Parameters
+    ----------
+    features : Features
+    settings : Settings
+
+    Returns
+    -------
+    line : ndarray of int64, shape (m,)
+        Row of `line_list`, a forbidden line for emission alone; -1 where no line to be used is
+        within the tolerance, or where a more significant feature of the same spectrum and kind
+        has it.
+    velocity : ndarray of float64, shape (m,)
+        Of the feature against the line, in km/s; NaN without a line.
+    """
+    lines = line_list()
+    wanted = np.asarray(lines["use_flag"])
+    forbidden = np.asarray(pc.starts_with(lines["transition"], "["))
+    line = np.full(len(features.row), -1, dtype=np.int64)
+    velocity = np.full(len(line), np.nan)
+    for emission, usable in ((True, wanted), (False, wanted & ~forbidden)):
+        candidates = np.flatnonzero(usable)
+        rest = np.asarray(lines["lambda_rest_A"])[candidates]
+        chosen = np.flatnonzero(features.emission == emission)
+        observed = features.wavelength[chosen]
+        right = np.clip(np.searchsorted(rest, observed), 1, len(rest) - 1)
+        nearest = np.where(2 * observed < rest[right - 1] + rest[right], right - 1, right)
+        velocity[chosen] = (observed / rest[nearest] - 1) * SPEED_OF_LIGHT_KMS
+        line[chosen] = candidates[nearest]
+    line[np.abs(velocity) > settings.tolerance_kms] = -1
+    order = np.lexsort((-features.significance, line, features.emission, features.row))
+    key = np.stack([features.row, features.emission, line], axis=1)[order]
+    again = np.zeros(len(order), dtype=bool)
+    again[1:] = np.all(key[1:] == key[:-1], axis=1)
+    line[order[again]] = -1
+    velocity[line < 0] = np.nan
+    return line, velocity
+
+
+def find_lines(preprocessed: pa.Table, settings: Settings | None = None) -> pa.Table:
+    """Features of preprocessed spectra.
+
+    Parameters
+    ----------
+    preprocessed : pyarrow.Table
+        Of `lake.sdss.preprocess.preprocess_table`, by a recipe that gives spectra on `GRID`,
+        at rest, with their continuum at 1.
+    settings : Settings, optional
+
+    Returns
+    -------
+    pyarrow.Table
+        See `SCHEMA`: features by spectrum and wavelength; elem, transition, lambda_rest_A and
+        velocity_offset_kms are null where none matches.
+
+    Raises
+    ------
+    LacusError
+        The spectra are not on `GRID`.
+    """
+    settings = settings or Settings()
+    parts = [SCHEMA.empty_table()]
+    for start in range(0, len(preprocessed), _BATCH):
+        part = preprocessed.slice(start, _BATCH)
+        flux, ivar, valid = to_arrays(part)
+        if flux.shape[1] != GRID.size:
+            raise LacusError(f"spectra of {flux.shape[1]} pixels are not on the common grid")
+        parts.append(_table(part, find_features(flux, ivar, valid, settings), settings))
+    return pa.concat_tables(parts)
+
+
+def _table(part: pa.Table, features: Features, settings: Settings) -> pa.Table:
+    """Give the features of some spectra, with their lines."""
+    line, velocity = match_lines(features, settings)
+    owner = pa.array(features.row)
+    known = pa.array(line, mask=line < 0)
+    names = line_list().take(known)
+    first = np.searchsorted(features.row, features.row)
+    kind = np.where(features.emission, "emission", "absorption")
+    return pa.table(
+        {
+            "release": part["release"].take(owner),
+            "spec_id": part["spec_id"].take(owner),
+            "recipe": part["recipe"].take(owner),
+            "line_number": (np.arange(len(line)) - first + 1).astype(np.int32),
+            "kind": kind.tolist(),
+            "lambda_A": features.wavelength,
+            "prominence": features.prominence,
+            "significance": features.significance,
+            "equivalent_width_A": features.equivalent_width,
+            "equivalent_width_err_A": features.equivalent_width_err,
+            "fwhm_A": features.fwhm,
+            "elem": names["elem"],
+            "transition": names["transition"],
+            "lambda_rest_A": names["lambda_rest_A"],
+            "velocity_offset_kms": pa.array(velocity, mask=line < 0),
+            "file_sha256": part["file_sha256"].take(owner),
+        },
+        schema=SCHEMA,
+    )
