@@ -2,8 +2,7 @@
 
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -12,12 +11,13 @@ import pyarrow as pa
 
 from lake.errors import InputError
 from lake.formats.fits_columns import physical, to_arrow, variable
-from lake.formats.fits_header import BLOCK, Header, Malformed, read_header
+from lake.formats.fits_header import BLOCK, CARD, Header, Malformed, read_header
 from lake.formats.fits_image import PIXEL_DTYPES, decompressed, pixels
-from lake.formats.fits_layout import Column, Layout, holds_image, read_layout
+from lake.formats.fits_layout import Cards, Column, Layout, read_layout
 
 TABLES = ("bintable", "table")
 _KINDS = {"BINTABLE": "bintable", "A3DTABLE": "bintable", "TABLE": "table", "IMAGE": "image"}
+_KINDS_AS_WRITTEN = {f"XTENSION= '{name:<8}'".encode(): kind for name, kind in _KINDS.items()}
 # A batch holds at most about this much of the file, however many rows that is.
 _BATCH_BYTES = 1 << 27
 _NO_HEAP = np.empty(0, np.uint8)
@@ -45,25 +45,14 @@ class HDU:
         self._start = start
         with self._named():
             self.header, self._data_start = read_header(data, start)
-            # The standard puts what the structure rests on first; the rest can wait.
-            self._front = Header(self.header.raw[:BLOCK])
             self.end = self._data_start + -(-self._size() // BLOCK) * BLOCK
 
     def __repr__(self) -> str:
         return f"<HDU {self.index} {self.name!r} {self.kind} of {self.path}>"
 
-    @contextmanager
-    def _named(self, first_row: int = 0) -> Iterator[None]:
+    def _named(self, first_row: int = 0) -> "_Naming":
         """Name the file, HDU, row and column of what is found wrong within."""
-        try:
-            yield
-        except Malformed as error:
-            where = f"HDU {self.index}"
-            if error.row is not None:
-                where += f", row {first_row + error.row + 1}"
-            if error.column is not None:
-                where += f", column {error.column!r}"
-            raise InputError(self.path, error.problem, where) from error
+        return _Naming(self, first_row)
 
     @cached_property
     def kind(self) -> str:
@@ -72,17 +61,26 @@ class HDU:
         ``image``, ``bintable``, ``table`` (an ASCII table), ``compressed_image`` (its tiles lie
         in a binary table), ``groups`` (random groups) or ``other``.
         """
-        front = self._front
         if self.index == 0:
-            return "groups" if front.get("GROUPS") is True and self._axes[0] == 0 else "image"
-        kind = _KINDS.get(str(front.get("XTENSION")).strip(), "other")
-        return "compressed_image" if kind == "bintable" and holds_image(self._cards) else kind
+            empty = self._axes[:1] == [0]
+            return "groups" if empty and self._front.get("GROUPS") is True else "image"
+        raw = self.header.raw
+        kind = _KINDS_AS_WRITTEN.get(raw[:20])
+        if kind is None:
+            kind = _KINDS.get(str(self._front.get("XTENSION")).strip(), "other")
+        tiles = kind == "bintable" and self.header.get("ZIMAGE") is True
+        return "compressed_image" if tiles else kind
 
     @cached_property
-    def _cards(self) -> bytes:
+    def _front(self) -> Header:
+        """What the structure rests on: the standard puts it first."""
+        return Header(self.header.raw[:BLOCK])
+
+    @cached_property
+    def _cards(self) -> Cards:
         """Cards of a table without those that differ from file to file, to cache by."""
         raw = self.header.raw
-        return raw[max(raw.find(b"TFIELDS ="), 0) :]
+        return Cards(raw[max(raw.find(b"TFIELDS ="), 0) :])
 
     @cached_property
     def _axes(self) -> list[int]:
@@ -96,6 +94,11 @@ class HDU:
 
     def _size(self) -> int:
         """Bytes of data, padding aside (standard 4.0, equations 1, 2 and 4)."""
+        if plain := _plain(_mandatory(self.header.raw, self.index), self.index == 0):
+            # A property of its own would be computed from the header again.
+            self.__dict__["_axes"], size = list(plain[0]), plain[1]
+            self.shape = tuple(reversed(plain[0]))
+            return self._present(size)
         bitpix = self._front.get("BITPIX")
         if bitpix not in PIXEL_DTYPES:
             raise Malformed(f"keyword BITPIX is {bitpix!r}, expected 8, 16, 32, 64, -32 or -64")
@@ -106,7 +109,9 @@ class HDU:
         elements = prod(axes) if axes else 0
         if self.index or axes != self._axes:
             elements = self._integer("GCOUNT", 1) * (self._integer("PCOUNT", 0) + elements)
-        size = abs(bitpix) // 8 * elements
+        return self._present(abs(bitpix) // 8 * elements)
+
+    def _present(self, size: int) -> int:
         present = len(self._data) - self._data_start
         if present < 0:
             raise Malformed("the file is cut off inside the last block of the header")
@@ -211,12 +216,12 @@ class HDU:
         if not column.width:
             return np.empty((self.rows, 0), column.element)
         cells = self.records[column.name]
-        with self._named():
-            if column.pointer:
+        if column.pointer:
+            with self._named():
                 values, lengths = variable(column, cells, self.heap)
-                cells = np.empty(self.rows, object)
-                cells[:] = np.split(physical(column, values), np.cumsum(lengths)[:-1])
-                return cells
+            cells = np.empty(self.rows, object)
+            cells[:] = np.split(physical(column, values), np.cumsum(lengths)[:-1])
+            return cells
         if column.text and column.code != "A":
             array = to_arrow(column, self.records, _NO_HEAP)
             return array.to_numpy(zero_copy_only=False)
@@ -297,6 +302,53 @@ class HDU:
         if not prod(self.shape) or not self.shape:
             return None
         return pixels(self._data, self._data_start, self.shape, self.header)
+
+
+class _Naming:
+    """Makes an `InputError` of what is found wrong within; cheaper than a generator."""
+
+    __slots__ = ("_first_row", "_hdu")
+
+    def __init__(self, hdu: HDU, first_row: int) -> None:
+        self._hdu, self._first_row = hdu, first_row
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Malformed):
+            return
+        where = f"HDU {self._hdu.index}"
+        if error.row is not None:
+            where += f", row {self._first_row + error.row + 1}"
+        if error.column is not None:
+            where += f", column {error.column!r}"
+        raise InputError(self._hdu.path, error.problem, where) from error
+
+
+def _mandatory(raw: bytes, index: int) -> bytes:
+    """Cards that the size of the data follows from, where the standard wants them (4.4.1)."""
+    axes = raw[170:190].strip()
+    if raw[160:170] != b"NAXIS   = " or not axes.isdigit():
+        return b""
+    return raw[: CARD * (3 + int(axes) + (2 if index else 0))]
+
+
+@lru_cache(maxsize=4096)
+def _plain(cards: bytes, primary: bool) -> tuple[tuple[int, ...], int] | None:
+    """Axes and bytes of data of these cards; None if they are not all there, or unusual."""
+    header = Header(cards)
+    try:
+        axes = tuple(header.integer(f"NAXIS{n}") for n in range(1, header.integer("NAXIS") + 1))
+        bitpix = header.get("BITPIX")
+        if bitpix not in PIXEL_DTYPES or (primary and axes[:1] == (0,)):
+            return None
+        elements = prod(axes) if axes else 0
+        if not primary:
+            elements = header.integer("GCOUNT") * (header.integer("PCOUNT") + elements)
+    except Malformed:
+        return None
+    return axes, abs(bitpix) // 8 * elements
 
 
 def _article(kind: str) -> str:

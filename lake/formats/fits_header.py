@@ -6,12 +6,15 @@ A&A 524, A42, and its 2018 revision), sections 4.1 to 4.2.
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
+
+import numpy as np
 
 CARD = 80
 BLOCK = 2880
 _END = b"END" + b" " * 77
+_CARD = np.dtype({"names": ["keyword"], "formats": ["V8"], "itemsize": CARD})
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 _STRING = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:/\s?(.*))?", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -55,20 +58,23 @@ class Header(Mapping[str, Any]):
         self.raw = raw
 
     @cached_property
-    def _index(self) -> dict[bytes, int]:
-        """Offset of the first card of each keyword, by its eight bytes in capitals."""
-        raw = self.raw
-        return {
-            raw[at : at + 8].upper(): at for at in range(len(raw) // CARD * CARD - CARD, -1, -CARD)
-        }
+    def names(self) -> bytes:
+        """Keywords of all cards, eight bytes each: equal for headers of the same make."""
+        return np.frombuffer(self.raw, _CARD, len(self.raw) // CARD)["keyword"].tobytes()
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        """Offset of the first card of each keyword, in capitals and without blanks."""
+        return _offsets(self.names)
 
     def _find(self, keyword: str) -> int:
         """Offset of the first card that gives a keyword a value, or -1."""
-        at = self._index.get(f"{keyword:<8}".encode(), -1)
+        index = self._index
+        at = index.get(keyword, -1)
         if at >= 0 and self.raw[at + 8 : at + 9] == b"=" and keyword not in _COMMENTARY:
             return at
-        if b"HIERARCH" in self._index:
-            for at in range(self._index[b"HIERARCH"], len(self.raw), CARD):
+        if "HIERARCH" in index:
+            for at in range(index["HIERARCH"], len(self.raw), CARD):
                 card = self.raw[at : at + CARD]
                 if card[:9] == b"HIERARCH " and _hierarchical(card)[0].upper() == keyword:
                     return at
@@ -78,11 +84,20 @@ class Header(Mapping[str, Any]):
         keyword = keyword.upper()
         at = self._find(keyword)
         if at >= 0:
-            return _parse(self.raw, at)[0].value
+            value = _fixed(self.raw, at)
+            return _parse(self.raw, at)[0].value if value is None else value
         # Cards without a value are lines of text, such as HISTORY.
         if lines := self.all(keyword):
             return "\n".join(str(line) for line in lines)
         raise KeyError(keyword)
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """Value of a keyword, or a default where there is no such card."""
+        # Most keywords that are asked for are not there: that must cost next to nothing.
+        index = self._index
+        if keyword in index or "HIERARCH" in index or not keyword.isupper():
+            return super().get(keyword, default)
+        return default
 
     def __contains__(self, keyword: object) -> bool:
         return isinstance(keyword, str) and (
@@ -108,7 +123,7 @@ class Header(Mapping[str, Any]):
         """Values of all cards of a keyword, in the file's order."""
         keyword = keyword.upper()
         # Keywords in other letters than FITS allows are not in the index as they are spelt.
-        known = f"{keyword:<8}".encode() in self._index or not keyword.isascii()
+        known = keyword in self._index or not keyword.isascii()
         if not known and self._find(keyword) < 0:
             return []
         return [card.value for card in self.cards if card.keyword.upper() == keyword]
@@ -144,6 +159,14 @@ class Header(Mapping[str, Any]):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise Malformed(f"keyword {keyword} is {value!r}, expected a whole number from 0 on")
         return value
+
+
+@lru_cache(maxsize=512)
+def _offsets(names: bytes) -> dict[str, int]:
+    """Offset of the first card of each keyword in a header with these keywords."""
+    text = names.upper().decode("latin-1")
+    last = len(text) // 8 - 1
+    return {text[8 * n : 8 * n + 8].rstrip(): CARD * n for n in range(last, -1, -1)}
 
 
 def read_header(data: Any, start: int) -> tuple[Header, int]:
@@ -191,6 +214,27 @@ def _hierarchical(card: bytes) -> tuple[str, str]:
     """Keyword and value of ``HIERARCH ESO TEL NAME = ...``, a convention of ESO."""
     keyword, _, body = _text(card[9:]).partition("=")
     return keyword.strip(), body
+
+
+def _fixed(raw: bytes, at: int) -> str | int | float | None:
+    """Value of a card in fixed format (section 4.2); None for any other, and for logicals."""
+    if raw[at + 10 : at + 11] == b"'":
+        end = raw.find(b"'", at + 11, at + CARD)
+        text = raw[at + 11 : end].rstrip(b" ")
+        plain = end > 0 and raw[end + 1 : end + 2] != b"'" and text[-1:] != b"&"
+        return text.decode() if plain and text.isascii() else None
+    number, _, rest = raw[at + 10 : at + CARD].lstrip(b" ").partition(b" ")
+    if rest.lstrip(b" ")[:1] not in (b"/", b""):
+        return None
+    if number.isdigit():
+        return int(number)
+    # Not what Python, but not FITS, takes for a number: nan, inf, 1_000.
+    if number[-1:].isdigit() and b"_" not in number:
+        try:
+            return float(number) if b"." in number or b"E" in number else int(number)
+        except ValueError:
+            return None
+    return None
 
 
 def _parse(raw: bytes, at: int) -> tuple[Card, int]:

@@ -161,20 +161,31 @@ class Layout:
         self.schema = pa.schema([column.field for column in columns])
 
 
-@lru_cache(maxsize=256)
-def holds_image(raw: bytes) -> bool:
-    """Whether a binary table with these cards is a tile-compressed image."""
-    return Header(raw).get("ZIMAGE") is True
-
-
-@lru_cache(maxsize=256)
-def read_layout(raw: bytes, row_bytes: int, text: bool) -> Layout:
-    """Layout of a table from the raw cards of its header, from TFIELDS on.
+class Cards:
+    """Cards of a header as the key of a cache: compared whole, but hashed by a few.
 
     Parameters
     ----------
     raw : bytes
-        The cards.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cards) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash((len(self.raw), self.raw[:400], self.raw[-400:]))
+
+
+@lru_cache(maxsize=256)
+def read_layout(cards: Cards, row_bytes: int, text: bool) -> Layout:
+    """Layout of a table from the raw cards of its header, from TFIELDS on.
+
+    Parameters
+    ----------
+    cards : Cards
     row_bytes : int
         NAXIS1.
     text : bool
@@ -189,13 +200,13 @@ def read_layout(raw: bytes, row_bytes: int, text: bool) -> Layout:
     Malformed
         A column without TFORM, with one that FITS does not have, or past the row's end.
     """
-    header = Header(raw)
+    header = Header(cards.raw)
     if header.get("ZTABLE") is True:
         raise Malformed("is a tile-compressed table; decompress it (funpack) first")
     total = header.integer("TFIELDS")
-    cards = {card.keyword: card for card in header.cards if card.keyword.startswith("T")}
+    about_columns = {c.keyword: c for c in header.cards if c.keyword.startswith("T")}
     numbers = range(1, total + 1)
-    titles = [cards.get(f"TTYPE{n}") for n in numbers]
+    titles = [about_columns.get(f"TTYPE{n}") for n in numbers]
     names = unique_names(
         str(title.value).strip() if title and title.value else f"col{n}"
         for n, title in zip(numbers, titles, strict=True)
@@ -206,7 +217,7 @@ def read_layout(raw: bytes, row_bytes: int, text: bool) -> Layout:
             key: card.value
             for key in ("FORM", "SCAL", "ZERO", "NULL", "UNIT", "DISP", "DIM", "UCD", "UTYP",
                         "COMM", "BCOL")
-            if (card := cards.get(f"T{key}{n}")) and card.value not in (None, "")
+            if (card := about_columns.get(f"T{key}{n}")) and card.value not in (None, "")
         }  # fmt: skip
         if "COMM" not in about and title and not _FILLER_COMMENT.fullmatch(title.comment):
             about["COMM"] = title.comment
