@@ -1,0 +1,132 @@
+"""Layouts of images that hold spectra: one, or one to a row."""
+
+import re
+
+from lake.formats.fits import FitsFile
+from lake.formats.fits_hdu import HDU, TABLES
+from lake.sdss.metadata import Place, Row, text
+from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
+from lake.sdss.wavelengths import Unusable, of_header
+
+#: What the images of an apStar file, and of others with a spectrum in several HDUs, hold.
+_ROLES = {
+    "ivar": re.compile(r"ivar|inv\w*[ _]?var", re.IGNORECASE),
+    "error": re.compile(r"err|sigma|unc|stddev", re.IGNORECASE),
+    "and_mask": re.compile(r"mask|flag|(pixel )?quality|dq", re.IGNORECASE),
+}
+_PLATE_HDUS = {"ivar": 1, "and_mask": 2, "or_mask": 3, "wdisp": 4, "sky": 6}
+_PLATE_NAMES = {"ivar": "IVAR", "and_mask": "ANDMASK", "or_mask": "ORMASK", "wdisp": "WAVEDISP",
+                "sky": "SKY"}  # fmt: skip
+
+
+def is_image(hdu: HDU) -> bool:
+    """Whether an HDU holds pixels; STIL keeps a VOTable in the bytes of a primary image."""
+    image = hdu.kind in ("image", "compressed_image") and "VOTMETA" not in hdu.header
+    return image and bool(hdu.shape) and 0 not in hdu.shape and hdu.shape[-1] > 1
+
+
+def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
+    """Spectra of an image: one, or one to a row."""
+    header, primary = hdu.header, file[0].header
+    pixels = hdu.shape[-1]
+    fluxes = _pixels_of(hdu).reshape(-1, pixels)
+    unit = text(header.get("BUNIT")) or text(header.get("FLUXUNIT")) or text(primary.get("BUNIT"))
+    places: list[Place | Row] = [Place(f"HDU {hdu.index}", header)]
+    if hdu.index:
+        places.append(Place("HDU 0", primary))
+    grid = placed(hdu, of_header, header, pixels) or no_solution(hdu, file, pixels)
+    if grid.kind == "pixel-normalised" and len(fluxes) > 1:
+        problem = f"is an image of {hdu.shape} pixels without a wavelength solution"
+        raise Unusable(f"{problem}, not a spectrum", f"HDU {hdu.index}")
+    one = Spectrum("image", hdu.index, grid, fluxes[0], places, unit)
+    if len(fluxes) > 1 and hdu.index == 0 and "FIBERID" in header:
+        return False, iter([(1, _sp_spec(one, fluxes))])
+    if len(fluxes) > 1 and hdu.index == 0 and ("PLATEID" in header or _plug_map(file) is not None):
+        return True, _sp_plate(file, one, fluxes)
+    others = _other_images(file, hdu)
+    if len(fluxes) == 1 or "NVISITS" in primary:
+        # The first row of an apStar file is the sum of the visits that follow.
+        for name, values in others.items():
+            one.arrays[name] = values.reshape(-1, pixels)[0]
+        if len(fluxes) > 1:
+            one.notes.append(f"the first of {len(fluxes)} rows, the combined one, is taken")
+        return False, iter([(1, one)])
+    return True, _rows(one, fluxes, {n: v.reshape(-1, pixels) for n, v in others.items()}, None)
+
+
+def _sp_spec(one: Spectrum, rows: Array) -> Spectrum:
+    """Spectrum of DR1 to DR7: flux, continuum-subtracted flux, error, mask, ..."""
+    one.layout = "spSpec"
+    if len(rows) > 2:
+        one.arrays |= companion("error", rows[2])
+    if len(rows) > 3:
+        one.arrays |= companion("and_mask", rows[3])
+    return one
+
+
+def _sp_plate(file: FitsFile, one: Spectrum, fluxes: Array) -> Found:
+    one.layout = "spPlate"
+    images: dict[str, Array] = {}
+    for name, index in _PLATE_HDUS.items():
+        hdu = _named(file, _PLATE_NAMES[name]) or hdu_at(file, index)
+        if hdu is None or not is_image(hdu):
+            continue
+        if hdu.shape != fluxes.shape:
+            raise Unusable(
+                f"{name} has the shape {hdu.shape}, the flux {fluxes.shape}", f"HDU {hdu.index}"
+            )
+        images |= companion(name, _pixels_of(hdu))
+    plug_map = _plug_map(file)
+    if plug_map is not None and plug_map.rows != len(fluxes):
+        raise Unusable(
+            f"the plug map has {plug_map.rows} rows, the flux {len(fluxes)}",
+            f"HDU {plug_map.index}",
+        )
+    return _rows(one, fluxes, images, plug_map)
+
+
+def _rows(one: Spectrum, fluxes: Array, images: dict[str, Array], plug_map: HDU | None) -> Found:
+    """Spectra of an image that share all but their row."""
+    for i, flux in enumerate(fluxes):
+        places = one.places if plug_map is None else [Row(plug_map, i), *one.places]
+        arrays = {name: values[i] for name, values in images.items()}
+        # A plate's rows are its fibres in their order.
+        known = {"fiber": (i + 1, "row of the image")} if one.layout == "spPlate" else {}
+        yield i + 1, Spectrum(one.layout, one.hdu, one.grid, flux, places, one.flux_unit, i + 1,
+                              arrays, known, list(one.notes))  # fmt: skip
+
+
+def _other_images(file: FitsFile, hdu: HDU) -> dict[str, Array]:
+    """Inverse variance and mask of the image HDUs that follow, by EXTNAME or BUNIT."""
+    found: dict[str, Array] = {}
+    index = hdu.index + 1
+    while (other := hdu_at(file, index)) is not None:
+        index += 1
+        if not is_image(other):
+            continue
+        title = other.name or str(other.header.get("BUNIT") or "")
+        role = next((name for name, pattern in _ROLES.items() if pattern.match(title)), None)
+        if role is None:
+            continue
+        if other.shape != hdu.shape:
+            raise Unusable(
+                f"{title} has the shape {other.shape}, the flux {hdu.shape}", f"HDU {other.index}"
+            )
+        found = companion(role, _pixels_of(other)) | found
+    return found
+
+
+def _named(file: FitsFile, name: str) -> HDU | None:
+    return next((hdu for hdu in file if hdu.name.upper() == name), None)
+
+
+def _pixels_of(hdu: HDU) -> Array:
+    values = hdu.image()
+    if values is None:
+        raise Unusable("the image has no pixels", f"HDU {hdu.index}")
+    return values
+
+
+def _plug_map(file: FitsFile) -> HDU | None:
+    hdu = _named(file, "PLUGMAP") or hdu_at(file, 5)
+    return hdu if hdu is not None and hdu.kind in TABLES else None

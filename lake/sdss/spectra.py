@@ -1,0 +1,300 @@
+"""Spectra of SDSS files: a file -> rows of the tables that describe it.
+
+The bytes of a file are parsed in place (`lake.formats.fits`), pixels stay views of them as far
+as possible, and what headers of one make have in common is worked out once.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lake import contracts
+from lake.errors import InputError
+from lake.formats.fits import FitsFile
+from lake.formats.source import Source, label, load
+from lake.inputs import InputFile
+from lake.sdss.layouts import spectra
+from lake.sdss.metadata import INTERNAL, Metadata, resolve
+from lake.sdss.pixels import Pixels, take_pixels
+from lake.sdss.spectrum import Spectrum
+from lake.sdss.wavelengths import Unusable
+
+TABLES = ("sdss.spectra", "sdss.spectra_manifest", "sdss.spectra_metadata", "sdss.loading_log")
+
+_FILE_NAME = re.compile(r"spe?c-(\d{3,6})-(\d{5})-(\d{3,4})$|spSpec-(\d{5})-(\d{4})-(\d{3})$", re.I)
+_NOT_COLUMNS = ("survey", *INTERNAL)
+
+
+def records(file: InputFile, data: bytes) -> Mapping[str, list[dict[str, Any]]]:
+    """Rows that a file gives to the tables of spectra.
+
+    Parameters
+    ----------
+    file : InputFile
+        Its path, release, sha256 and options are used; the options are those of the role.
+    data : bytes
+        Its content, decompressed.
+
+    Returns
+    -------
+    mapping of str to list of dict
+        For each of `TABLES` a dict per spectrum, column -> value, pixels as NumPy arrays of
+        any byte order; release and file_sha256 are left out. ``rejected`` lists the spectra
+        of a file with several that cannot be taken: file_row and reason.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, is not a spectrum, or none of its spectra can be taken; HDU, row
+        or column are named.
+    """
+    now = datetime.now(UTC)
+    common = _common(tuple(file.options.items()), file.path)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    rejected: list[dict[str, Any]] = []
+    try:
+        several, found = spectra(FitsFile(str(file.path), data))
+        for number, spectrum in found:
+            try:
+                if isinstance(spectrum, Unusable):
+                    raise spectrum
+                made = _rows(file, spectrum, several, common, now)
+            except Unusable as problem:
+                if not several:
+                    raise
+                rejected.append({"file_row": number, "reason": problem.reason})
+            else:
+                for name, row in zip(TABLES, made, strict=True):
+                    rows[name].append(row)
+    except Unusable as problem:
+        raise InputError(file.path, problem.problem, problem.where) from problem
+    if rejected and not rows[TABLES[0]]:
+        reason = rejected[0]["reason"]
+        raise InputError(file.path, f"none of {len(rejected)} spectra can be taken; {reason}")
+    if several:
+        _unique(rows)
+    return {**rows, "rejected": rejected} if rejected else rows
+
+
+def read_spectrum(source: Source) -> pa.Table:
+    """Read the spectra of a file, whatever its layout.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        The file, gzipped or not.
+
+    Returns
+    -------
+    pyarrow.Table
+        A row per spectrum with the columns of `sdss.spectra` that a file gives (without release
+        and file_sha256), units and UCDs in the field metadata. ``wavelength`` (Angstrom) is
+        computed where the file has a solution; null where it has none.
+
+    Raises
+    ------
+    InputError
+        See `records`; spectra of a file with several that cannot be taken are left out.
+    """
+    path = PurePath(label(source))
+    data = load(source)
+    file = InputFile(path, "sdss", "", "spectra", {}, len(data), 0, "")  # type: ignore[arg-type]
+    rows = records(file, bytes(data))["sdss.spectra"]
+    fields = [
+        field for field in contracts.table("sdss.spectra").schema()
+        if field.name not in ("release", "file_sha256")
+    ]  # fmt: skip
+    columns = {field.name: [row.get(field.name) for row in rows] for field in fields}
+    columns["wavelength"] = [_wavelength(row) for row in rows]
+    arrays = [
+        pa.array([_native(value) for value in columns[field.name]], field.type)
+        for field in fields
+    ]  # fmt: skip
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _wavelength(row: dict[str, Any]) -> Any:
+    pixel = np.arange(row["n_pixels"])
+    if row["wavelength_grid"] == "log10":
+        return 10 ** (row["coeff0"] + row["coeff1"] * pixel)
+    if row["wavelength_grid"] == "linear":
+        return row["crval1"] + row["cd1_1"] * pixel
+    return row.get("wavelength")
+
+
+def _native(value: Any) -> Any:
+    """Arrow takes native byte order only."""
+    return value.astype(value.dtype.newbyteorder("=")) if isinstance(value, np.ndarray) else value
+
+
+@lru_cache(maxsize=64)
+def _common(options: tuple[tuple[str, str], ...], path: Any) -> dict[str, Any]:
+    """Values that the registration gives, by option."""
+    given: dict[str, Any] = {key: value for key, value in options if value}
+    for key in ("survey_wavelength_calibrated", "survey_flux_calibrated"):
+        if key in given:
+            word = given[key].strip().lower()
+            if word not in ("true", "false", "yes", "no", "1", "0", "t", "f"):
+                raise InputError(path, f"option {key} is {given[key]!r}, expected true or false")
+            given[key] = word in ("true", "yes", "1", "t")
+    if "created_at" in given:
+        try:
+            at = datetime.fromisoformat(given["created_at"])
+        except ValueError as error:
+            raise InputError(
+                path, f"option created_at is {given['created_at']!r}, expected ISO 8601"
+            ) from error
+        given["created_at"] = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return given
+
+
+def _rows(
+    file: InputFile, spectrum: Spectrum, several: bool, common: dict[str, Any], now: datetime
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """One row for each of `TABLES`."""
+    grid, notes = spectrum.grid, list(spectrum.notes)
+    warnings: list[str] = []
+    pixels = take_pixels(spectrum, notes, warnings)
+    about = resolve(spectrum.places)
+    for column, (value, source) in spectrum.known.items():
+        about.fill(column, value, source)
+    spec_id = _spec_id(about.values, spectrum, file.path, several)
+    metadata = _metadata(file, spectrum, about, pixels, common)
+    if grid.note:
+        notes.append(grid.note)
+    if problem := _name_disagrees(file.path, about.values):
+        notes.append(problem)
+    if "notes" in common:
+        notes.append(common["notes"])
+    first, step = grid.written or (grid.crval1, grid.cd1_1)
+    row = {
+        "wavelength_grid": grid.kind,
+        "coeff0": grid.coeff0,
+        "coeff1": grid.coeff1,
+        "crval1": grid.crval1,
+        "cd1_1": grid.cd1_1,
+        "n_pixels": pixels.size,
+        "wavelength": grid.wavelength,
+        **pixels.arrays,
+    }
+    manifest = {
+        "survey": about.values.get("survey") or common.get("survey"),
+        "data_release": metadata["data_release"],
+        "source_path": metadata["file_path"],
+        "checksum": file.sha256,
+        "wavelength_frame": metadata["wavelength_frame"],
+        "wavelength_grid": grid.kind,
+        "crval1": first,
+        "cd1_1": step,
+        "coeff0": grid.coeff0,
+        "coeff1": grid.coeff1,
+        "flux_unit": spectrum.flux_unit,
+        "created_at": common.get("created_at", now),
+        "notes": "; ".join(notes) or None,
+    }
+    step_log = {
+        "step_order": 1,
+        "step_name": "load_spectrum",
+        "params_json": f'{{"layout": "{spectrum.layout}", "hdu": {spectrum.hdu}, '
+        f'"row": {spectrum.row}, "flux_factor": {pixels.factor:g}}}',
+        "result_hash": pixels.digest(),
+        "timestamp": now,
+        "warnings": "; ".join(warnings) or None,
+    }
+    made = (row, manifest, metadata, step_log)
+    for each in made:
+        each["spec_id"], each["file_row"] = spec_id, spectrum.row
+    return made
+
+
+def _metadata(
+    file: InputFile,
+    spectrum: Spectrum,
+    about: Metadata,
+    pixels: Pixels,
+    common: dict[str, Any],
+) -> dict[str, Any]:
+    """Row of `sdss.spectra_metadata`: keywords first, then what pixels and registration say."""
+    values, grid = about.values, spectrum.grid
+    resolution_source = "keyword"
+    if "resolution_r" not in values:
+        sampling = grid.sampling(pixels.size) if "wdisp" in pixels.arrays else None
+        if sampling is not None:
+            about.fill("resolution_r", pixels.resolution(sampling), "computed from wdisp")
+            resolution_source = "median of the line-spread dispersion (wdisp)"
+    if "sn_median" not in values or "sn_per_pixel" not in values:
+        ratio = pixels.signal_to_noise()
+        about.fill("sn_median", ratio, "computed from flux and ivar")
+        about.fill("sn_per_pixel", ratio, "computed from flux and ivar")
+    if "mask_frac_bad" not in values:
+        about.fill("mask_frac_bad", pixels.bad_share(), "computed from and_mask and ivar")
+    about.fill("data_release", file.release or None, "registration")
+    first, last = pixels.extent()
+    return {
+        **dict.fromkeys(("wavelength_frame", "data_release")),
+        **{key: value for key, value in values.items() if key not in _NOT_COLUMNS},
+        "resolution_source": resolution_source if "resolution_r" in values else None,
+        "file_path": str(file.path),
+        "quality_flags": about.flags_json,
+        "flux_unit": spectrum.flux_unit,
+        "retrieval_date": common.get("retrieval_date"),
+        "survey_wavelength_calibrated": common.get(
+            "survey_wavelength_calibrated", grid.kind != "pixel-normalised"
+        ),
+        "survey_flux_calibrated": common.get("survey_flux_calibrated", pixels.calibrated),
+        "post_processing_steps": common.get("post_processing_steps"),
+        "calibration_references": common.get("calibration_references"),
+        "wavelength_min_A": grid.at(first),
+        "wavelength_max_A": grid.at(last),
+        "keyword_sources": f"{{{', '.join(about.sources)}}}",
+    }
+
+
+def _spec_id(values: dict[str, Any], spectrum: Spectrum, path: PurePath, several: bool) -> str:
+    """Plate-MJD-fibre, field-MJD-catalogue number of SDSS-V, or what a MaStar row goes by."""
+    get = values.get
+    plate, mjd, fiber = get("plate"), get("mjd"), get("fiber")
+    if plate is not None and mjd is not None and fiber is not None:
+        return f"{plate:04d}-{mjd:05d}-{fiber:04d}"
+    if plate is None and mjd and get("field") is not None and get("catalogid"):
+        return f"{values['field']:06d}-{mjd:05d}-{values['catalogid']}"
+    if get("mangaid"):
+        parts = (values["mangaid"], plate, get("ifu"), mjd)
+        return "-".join(str(part) for part in parts if part is not None)
+    stem = _stem(path)
+    return f"{stem}-{spectrum.row}" if several else stem
+
+
+def _stem(path: PurePath) -> str:
+    name = path.name.removesuffix(".gz")
+    return name.rpartition(".")[0] or name
+
+
+def _name_disagrees(path: PurePath, values: dict[str, Any]) -> str | None:
+    """What the name of an SDSS file says otherwise than its header."""
+    match = _FILE_NAME.search(_stem(path))
+    if not match:
+        return None
+    plate, mjd, fiber, mjd_, plate_, fiber_ = match.groups()
+    named = int(plate or plate_), int(mjd or mjd_), int(fiber or fiber_)
+    written = values.get("plate"), values.get("mjd"), values.get("fiber")
+    if None in written or written == named:
+        return None
+    return "the file is named {}-{}-{}, but is ".format(*named) + "{}-{}-{}".format(*written)
+
+
+def _unique(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Give spectra of a file that go by the same identifier their row as well."""
+    ids = [row["spec_id"] for row in rows[TABLES[0]]]
+    if len(set(ids)) == len(ids):
+        return
+    for i, name in enumerate(ids):
+        if ids.count(name) > 1:
+            for table in TABLES:
+                rows[table][i]["spec_id"] = f"{name}-{rows[table][i]['file_row']}"

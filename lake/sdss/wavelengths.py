@@ -1,0 +1,317 @@
+"""Wavelength solutions of spectra, as their files give them."""
+
+from math import log, log10
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lake.formats.fits_header import Header
+
+#: Wavelengths outside these are not those of an optical or infrared spectrum (Angstrom).
+SHORTEST, LONGEST = 100.0, 1e6
+
+#: Angstrom per unit, by the unit's name in lower case without a plural s.
+_ANGSTROMS = {
+    "a": 1.0, "aa": 1.0, "ang": 1.0, "angstrom": 1.0, "angstroem": 1.0, "0.1nm": 1.0, "å": 1.0,
+    "nm": 10.0, "nanometer": 10.0, "nanometre": 10.0, "um": 1e4, "micron": 1e4, "µm": 1e4,
+    "micrometer": 1e4, "micrometre": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10, "meter": 1e10,
+    "metre": 1e10,
+}  # fmt: skip
+#: CTYPE1 of axes that are something else than wavelength.
+_OTHER_AXES = ("FREQ", "ENER", "WAVN", "VRAD", "VOPT", "VELO", "ZOPT", "BETA", "RA--", "DEC-",
+               "GLON", "GLAT")  # fmt: skip
+
+
+class Unusable(ValueError):
+    """What keeps a spectrum from being taken; the reader, who knows the file, names it.
+
+    Parameters
+    ----------
+    problem : str
+        What was found and what was expected.
+    where : str, optional
+        HDU, row, column.
+    """
+
+    def __init__(self, problem: str, where: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem, self.where = problem, where
+
+    @property
+    def reason(self) -> str:
+        """Place and problem."""
+        return f"{self.where}: {self.problem}" if self.where else self.problem
+
+
+class Grid(NamedTuple):
+    """Wavelengths of the pixels of a spectrum.
+
+    Attributes
+    ----------
+    kind : str
+        ``log10``, ``linear``, ``table`` or ``pixel-normalised``, as `sdss.spectra` has it.
+    coeff0, coeff1 : float or None
+        log10 of the first pixel's wavelength in Angstrom, and its step.
+    crval1, cd1_1 : float or None
+        The first pixel's wavelength and the step, in Angstrom.
+    wavelength : numpy.ndarray or None
+        float64, shape (pixels,), Angstrom; of a table.
+    written : tuple of float, or None
+        CRVAL1 and CD1_1 as the header of a logarithmic image gives them, for its first pixel.
+    note : str or None
+        What is unusual about it.
+    """
+
+    kind: str
+    coeff0: float | None = None
+    coeff1: float | None = None
+    crval1: float | None = None
+    cd1_1: float | None = None
+    wavelength: npt.NDArray[np.float64] | None = None
+    written: tuple[float, float] | None = None
+    note: str | None = None
+
+    def at(self, pixel: int) -> float | None:
+        """Wavelength of a pixel (Angstrom; pixels count from 0); None without a solution."""
+        if self.coeff0 is not None and self.coeff1 is not None:
+            return float(10 ** (self.coeff0 + self.coeff1 * pixel))
+        if self.crval1 is not None and self.cd1_1 is not None:
+            return self.crval1 + self.cd1_1 * pixel
+        return None if self.wavelength is None else float(self.wavelength[pixel])
+
+    def sampling(self, pixels: int) -> float | npt.NDArray[np.float64] | None:
+        """Wavelength over the width of a pixel, of each pixel or of all; None if unknown."""
+        if self.coeff1 is not None:
+            return 1 / (log(10) * self.coeff1)
+        values = self.wavelengths(pixels)
+        if values is None or pixels < 2:
+            return None
+        return np.asarray(values / np.gradient(values), np.float64)
+
+    def wavelengths(self, pixels: int) -> npt.NDArray[np.float64] | None:
+        """Wavelengths of all pixels (Angstrom), float64; None without a solution."""
+        if self.coeff0 is not None and self.coeff1 is not None:
+            return np.power(10.0, self.coeff0 + self.coeff1 * np.arange(pixels))
+        if self.crval1 is not None and self.cd1_1 is not None:
+            return self.crval1 + self.cd1_1 * np.arange(pixels, dtype=np.float64)
+        return self.wavelength
+
+
+def checked(grid: Grid, pixels: int) -> Grid:
+    """Give the same grid if its wavelengths increase and are those of a spectrum.
+
+    Raises
+    ------
+    Unusable
+        The step is not positive, or a wavelength is not between 100 and 1e6 Angstrom.
+    """
+    if grid.kind == "pixel-normalised":
+        return grid
+    step = grid.coeff1 if grid.coeff1 is not None else grid.cd1_1
+    if step is not None and not step > 0:
+        name = "coeff1" if grid.coeff1 is not None else "the step"
+        raise Unusable(f"wavelength solution: {name} is {step}, expected a positive number")
+    # A logarithm outside this overflows a float or is no wavelength at all.
+    if grid.coeff0 is not None and grid.coeff1 is not None:
+        ends = (grid.coeff0, grid.coeff0 + grid.coeff1 * (pixels - 1))
+        if not (log10(SHORTEST) <= ends[0] and ends[1] <= log10(LONGEST)):
+            raise Unusable(
+                f"wavelength solution: log10 of the wavelength goes from {ends[0]:g} to "
+                f"{ends[1]:g}, expected 2 to 6 (Angstrom)"
+            )
+        return grid
+    first, last = grid.at(0), grid.at(pixels - 1)
+    if first is None or last is None or not (first >= SHORTEST and last <= LONGEST):
+        raise Unusable(
+            f"wavelength solution: wavelengths go from {first:g} to {last:g} Angstrom, "
+            f"expected {SHORTEST:g} to {LONGEST:g}"
+        )
+    return grid
+
+
+def angstroms(unit: str | None) -> float:
+    """Angstrom per unit of wavelength; one where the file names no unit.
+
+    Raises
+    ------
+    Unusable
+        The unit is not one of length.
+    """
+    name = (unit or "Angstrom").strip().strip("[]()'\"").lower()
+    for spelling in (name, name.removesuffix("s"), name.split(" ")[0].removesuffix("s")):
+        if spelling in _ANGSTROMS:
+            return _ANGSTROMS[spelling]
+    raise Unusable(f"unit of the wavelength is {unit!r}, expected Angstrom, nm, um or m")
+
+
+def of_loglam(loglam: npt.NDArray[Any], coeff0: Any, coeff1: Any) -> Grid:
+    """Solution of a spec file: exact coefficients where they hold, else what `loglam` says.
+
+    COEFF0 of the header is the plate's. Reductions 26, 103 and 104 cut pixels without data
+    from the blue end and leave it as it was: the spectrum then starts a whole number of
+    pixels later, and the exact solution is COEFF0 + k COEFF1.
+
+    Parameters
+    ----------
+    loglam : numpy.ndarray
+        Shape (pixels,): log10 of the wavelength in Angstrom.
+    coeff0, coeff1 : float or None
+        Of the header.
+
+    Raises
+    ------
+    Unusable
+        `loglam` is not finite, does not increase, or is not that of a spectrum.
+    """
+    pixels = len(loglam)
+    first, middle, last = float(loglam[0]), float(loglam[pixels // 2]), float(loglam[-1])
+    rounding = _rounding(loglam.dtype, 4.0)
+    if isinstance(coeff0, int | float) and isinstance(coeff1, int | float) and coeff1 > 0:
+        late = (first - coeff0) / coeff1
+        if abs(late) < 1e6:
+            late = round(late)
+            start = round(coeff0 + late * coeff1, 10) if late else float(coeff0)
+            if (
+                abs(first - start) <= rounding
+                and abs(middle - start - pixels // 2 * coeff1) <= rounding
+                and abs(last - start - (pixels - 1) * coeff1) <= rounding
+            ):
+                grid = Grid(
+                    "log10", start, float(coeff1),
+                    note=f"pixels begin {late} later than COEFF0 says" if late else None,
+                )  # fmt: skip
+                return checked(grid, pixels)
+    values = np.asarray(loglam, np.float64)
+    _increase(values, "loglam")
+    if fit := _regular(values, rounding):
+        note = None
+        if coeff0 is not None or coeff1 is not None:
+            note = f"COEFF0 {coeff0} and COEFF1 {coeff1} of its header disagree with loglam"
+        return checked(Grid("log10", *fit, note=note), pixels)
+    note = "loglam is not regular: wavelengths are listed"
+    listed = 10 ** np.clip(values, -10, 10)
+    return checked(Grid("table", wavelength=listed, note=note), pixels)
+
+
+def of_values(wavelength: npt.NDArray[Any], unit: str | None = None) -> Grid:
+    """Solution of wavelengths that are listed: linear or log10 if they are so to rounding.
+
+    Parameters
+    ----------
+    wavelength : numpy.ndarray
+        Shape (pixels,).
+    unit : str or None
+        As the file writes it; Angstrom if there is none.
+
+    Raises
+    ------
+    Unusable
+        Wavelengths are not finite, do not increase, or are not those of a spectrum.
+    """
+    values = np.asarray(wavelength, np.float64) * angstroms(unit)
+    _increase(values, "wavelength")
+    if values[0] <= 0:
+        raise Unusable(f"wavelength solution: a wavelength is {values[0]:g}")
+    if fit := _regular(values, _rounding(wavelength.dtype, float(values[-1]))):
+        return checked(Grid("linear", crval1=fit[0], cd1_1=fit[1]), len(values))
+    # A rounding of one part in 2**24 is 1 / ln 10 of it in the logarithm.
+    relative = _rounding(wavelength.dtype, 1.0) / log(10) + _rounding(np.dtype("f8"), 4.0)
+    if fit := _regular(np.log10(values), relative):
+        return checked(Grid("log10", *fit), len(values))
+    return checked(Grid("table", wavelength=values), len(values))
+
+
+def of_header(header: Header, pixels: int) -> Grid | None:
+    """Solution of an image: COEFF0 and COEFF1, or CRVAL1 with CD1_1 or CDELT1.
+
+    The axis is logarithmic (log10) if DC-FLAG is 1 or CTYPE1 or WFITTYPE says so, as IRAF and
+    SDSS write it; ``WAVE-LOG`` is the natural logarithm of Greisen et al. (2006, A&A 446, 747,
+    section 3.2). CRPIX1 may be any pixel: the solution is the one of the first.
+
+    Parameters
+    ----------
+    header : Header
+    pixels : int
+        NAXIS1.
+
+    Returns
+    -------
+    Grid or None
+        None if the header has no solution.
+
+    Raises
+    ------
+    Unusable
+        The axis is not one of wavelength, or the wavelengths are not those of a spectrum.
+    """
+    kind = str(header.get("CTYPE1") or "").strip().upper()
+    coeff0, coeff1 = _number(header, "COEFF0"), _number(header, "COEFF1")
+    if coeff0 is None and kind.startswith(_OTHER_AXES):
+        raise Unusable(f"CTYPE1 is {kind!r}: not an axis of wavelength")
+    value = _number(header, "CRVAL1")
+    step = _number(header, "CD1_1")
+    step = _number(header, "CDELT1") if step is None else step
+    reference = _number(header, "CRPIX1")
+    offset = 0.0 if reference is None else 1 - reference
+    if coeff0 is not None and coeff1 is not None:
+        written = None if value is None or step is None else (value + offset * step, step)
+        return checked(Grid("log10", coeff0, coeff1, written=written), pixels)
+    if value is None or step is None or kind.startswith("PIX"):
+        return None
+    unit = header.get("CUNIT1") or _iraf_unit(header)
+    if kind.endswith("-LOG") and kind[:4] in ("WAVE", "AWAV"):
+        step = step / value / log(10)
+        first = log10(value * angstroms(unit)) + offset * step
+        return checked(Grid("log10", first, step), pixels)
+    fitted = str(header.get("WFITTYPE") or "").upper()
+    first = value + offset * step
+    if header.get("DC-FLAG") == 1 or "LOG" in kind or "LOG" in fitted:
+        plain = str(unit or "Angstrom").lower().removeprefix("log10").removeprefix("log")
+        coeff0 = first + log10(angstroms(plain))
+        return checked(Grid("log10", coeff0, step, written=(first, step)), pixels)
+    scale = angstroms(unit)
+    return checked(Grid("linear", crval1=first * scale, cd1_1=step * scale), pixels)
+
+
+def _number(header: Header, keyword: str) -> float | None:
+    value = header.get(keyword)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unusable(f"keyword {keyword} is {value!r}, expected a number")
+    return float(value)
+
+
+def _iraf_unit(header: Header) -> str | None:
+    """Unit that IRAF gives as ``WAT1_001= 'wtype=linear label=Wavelength units=Angstroms'``."""
+    words = str(header.get("WAT1_001") or "").split()
+    return next((word[6:] for word in words if word.startswith("units=")), None)
+
+
+def _rounding(dtype: np.dtype[Any], size: float) -> float:
+    """Give what rounding to a dtype, float32 or float64, and a few sums may change in a number."""
+    return size * (2**-23 if dtype.kind == "f" and dtype.itemsize == 4 else 2**-49)
+
+
+def _increase(values: npt.NDArray[np.float64], name: str) -> None:
+    if not np.isfinite(values).all():
+        pixel = int(np.flatnonzero(~np.isfinite(values))[0]) + 1
+        raise Unusable(f"wavelength solution: {name} of pixel {pixel} is not finite")
+    falls = np.flatnonzero(np.diff(values) <= 0)
+    if len(falls):
+        pixel = int(falls[0]) + 2
+        raise Unusable(f"wavelength solution: {name} does not increase at pixel {pixel}")
+
+
+def _regular(values: npt.NDArray[np.float64], rounding: float) -> tuple[float, float] | None:
+    """First value and step, if all values are regular to rounding; round numbers if they do."""
+    if len(values) < 3:
+        return None
+    pixel = np.arange(len(values))
+    first, step = float(values[0]), float(values[-1] - values[0]) / (len(values) - 1)
+    candidates = [(round(first, digits), round(step, digits + 3)) for digits in (3, 4, 6, 8, 10)]
+    for start, each in [*candidates, (first, step)]:
+        if each > 0 and np.abs(values - (start + each * pixel)).max() <= rounding:
+            return start, each
+    return None
