@@ -14,7 +14,6 @@ from lake.sample.sdss import write_sample
 from lake.sample.stars import TYPES, Stars, draw_stars, flux_density
 from lake.sdss.mk import learnt_class, normalise
 
-
 KEY = (("plate", "PLATEID"), ("mjd", "MJD"), ("fiberid", "FIBERID"))
 
 
