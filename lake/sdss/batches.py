@@ -15,7 +15,7 @@ _GRIDS = {
     "log10": ("coeff0", "coeff1"),
     "linear": ("crval1", "cd1_1"),
     "table": ("wavelength",),
-    "pixel": (),
+    "pixel-normalised": (),
 }
 
 

@@ -78,7 +78,8 @@ def preprocess_table(
     ----------
     spectra : pyarrow.Table
         Columns release, spec_id, wavelength_grid (``log10``, ``linear``, ``table`` or
-        ``pixel``), coeff0, coeff1, crval1, cd1_1, wavelength, flux, ivar, and_mask, file_sha256.
+        ``pixel-normalised``), coeff0, coeff1, crval1, cd1_1, wavelength, flux, ivar, and_mask,
+        file_sha256.
     metadata : pyarrow.Table
         Columns release, spec_id, z_or_rv_kms (km/s), ebv_sfd (mag), wavelength_frame (``air``,
         ``vacuum`` or null); a spectrum without a row here has none of these.
