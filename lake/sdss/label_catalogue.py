@@ -14,12 +14,13 @@ from lake.formats.columns import cell_text
 from lake.formats.sexagesimal import degrees
 from lake.inputs import InputFile, TableRole
 
+_SPECOBJID = ("specobjid", "specobj_id")
 #: What the catalogues of MaStar, APOGEE, SDSS, SIMBAD and LAMOST call each column, in lower case;
 #: of several that a file has, the first counts.
 _NAMES = {
     "object_id": (
         "spec_id", "object_id", "obj_id", "apogee_id", "mangaid", "mangaid_1", "targetid",
-        "bestobjid", "objid", "main_id", "object", "name", "obsid", "specobjid", "specobj_id",
+        "bestobjid", "objid", "main_id", "object", "name", "obsid", *_SPECOBJID,
     ),
     "plate": ("plate", "plateid"),
     "mjd": ("mjd",),
@@ -73,6 +74,7 @@ class _Plan(NamedTuple):
 
     columns: dict[str, int]
     names_spectra: list[int]  # columns of text from which plate, MJD and fibre can be read
+    specobjid: int | None  # column of numbers from which they can
     source: str
 
 
@@ -80,8 +82,9 @@ def read_labels(file: InputFile) -> TableReader:
     """Rows of a label catalogue: VOTable, FITS, CSV, Parquet.
 
     The usual names of columns are recognised in any case; options name others. Plate, MJD and
-    fibre are read from file names (``spec-0266-51630-0015.fits``) or identifiers where there
-    are no columns of them. Positions in sexagesimal become degrees; -9999 and its like null.
+    fibre are read from file names (``spec-0266-51630-0015.fits``) or identifiers (SpecObjID)
+    where there are no columns of them. Positions in sexagesimal become degrees; -9999 and its
+    like null.
 
     Parameters
     ----------
@@ -152,14 +155,15 @@ def _plan(schema: pa.Schema, file: InputFile) -> _Plan:
     for together in (_POSITION, _SPECTRUM_KEY):
         if not all(target in columns for target in together):
             columns = {t: i for t, i in columns.items() if t not in together}
-    names_spectra = []
+    names_spectra, specobjid = [], None
     if "plate" not in columns:
+        specobjid = next((usable[name] for name in _SPECOBJID if name in usable), None)
         names_spectra = [texts[name] for name in _FILE_NAMES if name in texts]
         if "object_id" in columns and _is_text(schema.field(columns["object_id"])):
             names_spectra.insert(0, columns["object_id"])
     _check(columns, names_spectra, schema, file)
     source = file.options.get("source_label") or file.path.name.split(".")[0]
-    return _Plan(columns, names_spectra, source)
+    return _Plan(columns, names_spectra, specobjid, source)
 
 
 def _is_text(field: pa.Field) -> bool:
@@ -193,7 +197,7 @@ def _schema(given: pa.Schema, plan: _Plan) -> pa.Schema:
         elif target in _POSITION and pa.types.is_string(field.type):
             field = pa.field(target, pa.float64(), metadata={b"unit": b"deg"})
         fields.append(field)
-    if plan.names_spectra:
+    if plan.names_spectra or plan.specobjid is not None:
         fields += [pa.field(target, pa.int32()) for target in _SPECTRUM_KEY]
     if "label_source" not in plan.columns:
         fields.append(pa.field("label_source", pa.string()))
@@ -210,8 +214,11 @@ def _batches(
                 target: _values(batch.column(place), target, file, start)
                 for target, place in plan.columns.items()
             }
-            if plan.names_spectra:
-                given |= _from_names([batch.column(i) for i in plan.names_spectra])
+            read = [_from_names(batch.column(i)) for i in plan.names_spectra]
+            if plan.specobjid is not None:
+                read.append(_from_specobjid(batch.column(plan.specobjid)))
+            if read:
+                given |= {key: pc.coalesce(*(r[key] for r in read)) for key in _SPECTRUM_KEY}
             if "object_id" in given:
                 given["object_id"] = _stripped(given["object_id"], file.options)
             sources = given.get("label_source", pa.nulls(batch.num_rows, pa.string()))
@@ -235,13 +242,27 @@ def _values(array: pa.Array, target: str, file: InputFile, start: int) -> pa.Arr
     return array
 
 
-def _from_names(texts: list[pa.Array]) -> dict[str, pa.Array]:
-    """Plate, MJD and fibre that file names or identifiers hold; the first that has them counts."""
-    found = [pc.extract_regex(text, _SPECTRUM) for text in texts]
-    return {
-        target: pc.coalesce(*(pc.struct_field(part, target).cast(pa.int32()) for part in found))
-        for target in _SPECTRUM_KEY
-    }
+def _from_names(texts: pa.Array) -> dict[str, pa.Array]:
+    """Plate, MJD and fibre that file names or identifiers hold."""
+    found = pc.extract_regex(texts, _SPECTRUM)
+    return {key: pc.struct_field(found, key).cast(pa.int32()) for key in _SPECTRUM_KEY}
+
+
+def _from_specobjid(array: pa.Array) -> dict[str, pa.Array]:
+    """Plate, MJD and fibre that a SpecObjID holds; null where it is none.
+
+    Source of the bits: https://www.sdss4.org/dr17/help/glossary/#specobj (DR8 and later).
+    """
+    texts = pc.utf8_trim_whitespace(cell_text(array))
+    is_one = pc.match_substring_regex(texts, "^([0-9]{15,19}|1[0-7][0-9]{18})$")
+    bits = pc.if_else(is_one, texts, None).cast(pa.uint64())
+    places = {"plate": (50, 0x3FFF, 0), "fiber": (38, 0xFFF, 0), "mjd": (24, 0x3FFF, 50_000)}
+    found = {}
+    for key, (shift, mask, offset) in places.items():
+        shifted = pc.shift_right(bits, pa.scalar(shift, pa.uint64()))
+        value = pc.bit_wise_and(shifted, pa.scalar(mask, pa.uint64())).cast(pa.int32())
+        found[key] = pc.add(value, pa.scalar(offset, pa.int32()))
+    return found
 
 
 def _stripped(names: pa.Array, options: Mapping[str, str]) -> pa.Array:

@@ -12,6 +12,7 @@ import pytest
 from lake import contracts
 from lake.conform import conform
 from lake.errors import InputError
+from lake.formats import read_table
 from lake.formats.fits_write import write_fits
 from lake.formats.votable_write import write_votable
 from lake.inputs import InputFile
@@ -89,6 +90,19 @@ def write(tmp_path):
 def test_the_usual_names_are_known(write, content, expected):
     (row,) = said(read(write(content)))
     assert row == expected
+
+
+def test_a_specobjid_holds_plate_mjd_and_fibre(write):
+    # The second is of a plate whose number needs the highest bit; the others are none.
+    path = write(
+        "specObjID,subclass\n299495175003072512,F2\n11258999741427482624,A0\n12,A0\n"
+        "99999999999999999999,A0\nx,A0\n"
+    )
+    table = read(path)
+    assert table["plate"].to_pylist() == [266, 10000, None, None, None]
+    assert table["mjd"].to_pylist() == [51630, 57346, None, None, None]
+    assert table["fiber"].to_pylist() == [21, 2, None, None, None]
+    assert table["object_id"].to_pylist()[1:3] == ["11258999741427482624", "12"]
 
 
 def test_named_columns_go_before_the_usual_ones(write):
@@ -204,6 +218,17 @@ def test_real_catalogues(real_data: Path, name, rows, keys):
     assert table.num_rows == rows
     for key in (*keys, "class_original"):
         assert table[key].null_count == 0
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["labels/sdss_simbad_joined.csv", "labels/ClassO_Data.fits"])
+def test_specobjids_of_real_catalogues(real_data: Path, tmp_path, name):
+    table = read_table(real_data / "sdss" / name)
+    key = [n for n in table.column_names if n.lower() in ("plate", "mjd", "fiberid")]
+    pq.write_table(table.drop_columns(key), tmp_path / "without.parquet")
+    found, expected = read(tmp_path / "without.parquet"), read(real_data / "sdss" / name)
+    for column in ("plate", "mjd", "fiber"):
+        assert found[column].equals(expected[column])
 
 
 # --- matching ----------------------------------------------------------------------------------
