@@ -1,0 +1,341 @@
+"""Layouts of files of spectra: what is taken from each."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from lake.errors import InputError
+from lake.inputs import InputFile
+from lake.sdss.spectra import records
+from tests.sdss import files
+from tests.sdss.files import COEFF0, COEFF1, LOGLAM, PIXELS
+
+
+def taken(data, name="spectrum.fits", **options):
+    file = InputFile(Path(name), "sdss", "DR17", "spectra", options, 0, 0, "ab" * 32)
+    return records(file, data)
+
+
+def only(data, name="spectrum.fits", **options):
+    """Rows of the four tables of a file with one spectrum, as one dict."""
+    rows = taken(data, name, **options)
+    assert "rejected" not in rows
+    merged = {}
+    for table in ("spectra_manifest", "spectra_metadata", "loading_log", "spectra"):
+        assert len(rows[f"sdss.{table}"]) == 1
+        merged |= rows[f"sdss.{table}"][0]
+    return merged
+
+
+def assert_pixels(row, expected, names=("flux", "ivar", "and_mask", "or_mask", "wdisp", "sky")):
+    for name in names:
+        np.testing.assert_array_equal(row[name], expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("upper", [False, True])
+def test_spec_files_lite_and_full_in_either_case(full, upper):
+    row = only(files.spec(full=full, upper=upper))
+    assert_pixels(row, files.pixels(), (*files.pixels().keys() - {"loglam"},))
+    assert (row["wavelength_grid"], row["coeff0"], row["coeff1"]) == ("log10", COEFF0, COEFF1)
+    assert row["spec_id"] == "0390-51900-0282"
+    assert '"layout": "spec"' in row["params_json"]
+
+
+def test_spec_files_are_not_read_past_hdu_2():
+    data = files.spec()
+    cut = data[: data.rindex(b"XTENSION") + 80]
+    assert only(cut)["spec_id"] == "0390-51900-0282"
+
+
+def test_columns_that_are_not_there_are_null():
+    columns = {name: files.pixels()[name] for name in ("flux", "loglam")}
+    row = only(files.spec(columns))
+    assert not {"ivar", "and_mask", "or_mask", "wdisp", "sky", "model"} & row.keys()
+    assert row.get("mask_frac_bad") is None
+    assert row.get("resolution_r") is None
+
+
+def test_trimmed_spectra_start_a_whole_number_of_pixels_after_coeff0():
+    trimmed = {name: values[21:] for name, values in files.pixels().items()}
+    row = only(files.spec(trimmed))
+    assert row["coeff0"] == pytest.approx(COEFF0 + 21 * COEFF1, abs=1e-12)
+    assert row["coeff1"] == COEFF1
+    assert "21" in row["notes"]
+
+
+def test_regular_loglam_without_coefficients_gives_round_ones():
+    row = only(files.spec(COEFF0=None, COEFF1=None))
+    assert (row["wavelength_grid"], row["coeff0"], row["coeff1"]) == ("log10", COEFF0, COEFF1)
+
+
+def test_irregular_loglam_is_listed():
+    columns = files.pixels()
+    columns["loglam"][30:] += np.float32(5e-4)
+    row = only(files.spec(columns))
+    assert row["wavelength_grid"] == "table"
+    assert row.get("coeff0") is None
+    np.testing.assert_allclose(row["wavelength"], 10 ** columns["loglam"].astype(float), rtol=1e-12)
+    assert "not regular" in row["notes"]
+
+
+def test_the_row_of_another_fibre_is_refused():
+    with pytest.raises(InputError, match=r"HDU 2.*FIBERID is 282, but FIBERID .* is 283"):
+        only(files.spec(FIBERID=283))
+
+
+def test_another_night_of_the_same_coadd_is_noted():
+    row = only(files.spec(MJD=51885))
+    assert row["mjd"] == 51900
+    assert "MJD is 51900, but MJD of the header is 51885" in row["notes"]
+
+
+def test_plates_give_a_spectrum_to_a_fibre():
+    data, spectra = files.sp_plate()
+    rows = taken(data)
+    assert [row["spec_id"] for row in rows["sdss.spectra"]] == [
+        f"0390-51900-000{fiber}" for fiber in (1, 2, 3)
+    ]
+    for row, expected in zip(rows["sdss.spectra"], spectra, strict=True):
+        assert_pixels(row, expected)
+        assert row["coeff0"] == COEFF0
+    positions = [(r["ra_deg"], r["dec_deg"], r["fiber"]) for r in rows["sdss.spectra_metadata"]]
+    assert positions == [(10.125, 0.25, 1), (10.25, 0.5, 2), (10.375, 0.75, 3)]
+
+
+def test_plates_without_a_plug_map_count_fibres_and_know_no_positions():
+    rows = taken(files.sp_plate(plug_map=False)[0])
+    assert [r["fiber"] for r in rows["sdss.spectra_metadata"]] == [1, 2, 3]
+    assert all(r.get("ra_deg") is None for r in rows["sdss.spectra_metadata"])
+
+
+def test_bad_fibres_are_rejected_and_the_others_go_on():
+    rows = taken(files.sp_plate(bad=(2,))[0])
+    assert [row["file_row"] for row in rows["sdss.spectra"]] == [1, 3]
+    assert rows["rejected"][0]["file_row"] == 2
+    assert "ivar > 0" in rows["rejected"][0]["reason"]
+
+
+def test_a_plate_of_bad_fibres_is_refused():
+    with pytest.raises(InputError, match="none of 3 spectra"):
+        taken(files.sp_plate(bad=(1, 2, 3))[0])
+
+
+def test_spspec_files_have_errors_in_their_third_row():
+    data, expected, error = files.sp_spec()
+    row = only(data)
+    assert_pixels(row, expected, ("flux", "and_mask"))
+    assert row["ivar"][7] == 0
+    good = error > 0
+    np.testing.assert_allclose(row["ivar"][good], 1 / error[good] ** 2, rtol=1e-6)
+    assert (row["spec_id"], row["object_class"]) == ("0390-51900-0282", "STAR")
+    assert (row["ra_deg"], row["dec_deg"]) == (10.5, -1.25)
+    assert row["survey_flux_calibrated"] is True
+
+
+def test_mastar_rows_are_spectra_with_dispersions_in_pixels():
+    data, spectra = files.mastar()
+    rows = taken(data)
+    assert [r["spec_id"] for r in rows["sdss.spectra"]] == [
+        "7-0-8000-12700-58000", "7-1-8001-12701-58001", "7-2-8002-12702-58002",
+    ]  # fmt: skip
+    for row, expected in zip(rows["sdss.spectra"], spectra, strict=True):
+        assert_pixels(row, expected, ("flux", "ivar", "and_mask"))
+        np.testing.assert_allclose(row["wdisp"], 1, rtol=1e-3)
+        assert (row["wavelength_grid"], row["coeff0"], row["coeff1"]) == ("log10", COEFF0, COEFF1)
+    about = rows["sdss.spectra_metadata"]
+    assert [r.get("teff_k") for r in about] == [5700.0, None, 4100.0]
+    assert [r["z_or_rv_kms"] for r in about] == [0.0, 10.0, 20.0]
+    assert about[0]["wavelength_frame"] == "vacuum"
+
+
+def test_mastar_rows_without_weight_are_rejected():
+    rows = taken(files.mastar(bad=(1, 3))[0])
+    assert [r["file_row"] for r in rows["sdss.spectra"]] == [2]
+    assert [r["file_row"] for r in rows["rejected"]] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("cards", "first", "step"),
+    [
+        ({"CRVAL1": 4000.0, "CDELT1": 1.5}, 4000.0, 1.5),
+        ({"CRVAL1": 4000.0, "CD1_1": 1.5, "CDELT1": 9.0}, 4000.0, 1.5),
+        ({"CRVAL1": 4015.0, "CDELT1": 1.5, "CRPIX1": 11.0}, 4000.0, 1.5),
+        ({"CRVAL1": 400.0, "CDELT1": 0.15, "CUNIT1": "nm"}, 4000.0, 1.5),
+        ({"CRVAL1": 0.4, "CDELT1": 1.5e-4, "CUNIT1": "um"}, 4000.0, 1.5),
+        ({"CRVAL1": 4e-7, "CDELT1": 1.5e-10, "CUNIT1": "m", "CTYPE1": "WAVE"}, 4000.0, 1.5),
+        ({"CRVAL1": 4000.0, "CDELT1": 1.5, "CTYPE1": "LAMBDA", "CUNIT1": "Angstroms"}, 4000.0, 1.5),
+    ],
+)
+def test_linear_images(cards, first, step):
+    row = only(files.image(**cards))
+    assert row["wavelength_grid"] == "linear"
+    assert row["crval1"] == pytest.approx(first, rel=1e-12)
+    assert row["cd1_1"] == pytest.approx(step, rel=1e-12)
+    assert row["spec_id"] == "spectrum"
+    np.testing.assert_array_equal(row["flux"], files.pixels()["flux"])
+
+
+@pytest.mark.parametrize(
+    ("cards", "coeff0"),
+    [
+        ({"CRVAL1": 3.6, "CD1_1": 1e-4, "CTYPE1": "LINEAR", "DC__FLAG": 1}, 3.6),
+        ({"CRVAL1": 3.6, "CDELT1": 1e-4, "CTYPE1": "LOG-LINEAR"}, 3.6),
+        ({"CRVAL1": 3.601, "CDELT1": 1e-4, "DC__FLAG": 1, "CRPIX1": 11.0}, 3.6),
+        ({"CRVAL1": 2.6, "CDELT1": 1e-4, "DC__FLAG": 1, "CUNIT1": "nm"}, 3.6),
+        ({"COEFF0": 3.6, "COEFF1": 1e-4, "CRPIX1": 11.0}, 3.6),
+        (
+            {"CRVAL1": 4000.0, "CDELT1": 4000 * 1e-4 * np.log(10), "CTYPE1": "WAVE-LOG"},
+            np.log10(4000),
+        ),
+    ],
+)
+def test_logarithmic_images(cards, coeff0):
+    row = only(files.image(**cards))
+    assert row["wavelength_grid"] == "log10"
+    assert row["coeff0"] == pytest.approx(coeff0, abs=1e-12)
+    assert row["coeff1"] == pytest.approx(1e-4, rel=1e-12)
+
+
+def test_the_manifest_gives_the_header_of_logarithmic_images_too():
+    rows = taken(files.image(CRVAL1=3.6, CD1_1=1e-4, DC__FLAG=1))
+    manifest, spectrum = rows["sdss.spectra_manifest"][0], rows["sdss.spectra"][0]
+    assert (manifest["crval1"], manifest["cd1_1"]) == (3.6, 1e-4)
+    assert (spectrum["crval1"], spectrum["cd1_1"]) == (None, None)
+
+
+def test_air_and_vacuum_of_the_axis():
+    grid = {"CRVAL1": 4000.0, "CDELT1": 1.0}
+    assert only(files.image(**grid, CTYPE1="AWAV"))["wavelength_frame"] == "air"
+    assert only(files.image(**grid, CTYPE1="WAVE"))["wavelength_frame"] == "vacuum"
+    assert only(files.image(**grid))["wavelength_frame"] is None
+
+
+def test_an_image_with_its_errors_in_another_hdu():
+    error = fits.ImageHDU(np.full(PIXELS, 0.5, "f4"), name="ERROR")
+    mask = fits.ImageHDU(np.arange(PIXELS, dtype="i2") % 2, name="MASK")
+    row = only(files.image(extra=(error, mask), CRVAL1=4000.0, CDELT1=1.0))
+    np.testing.assert_array_equal(row["ivar"], np.full(PIXELS, 4, "f4"))
+    assert row["mask_frac_bad"] == 0.5
+
+
+def test_apstar_files_give_the_combined_spectrum():
+    data, flux = files.ap_star()
+    row = only(data, "apStar-r12-2M00000032+5737103.fits.gz")
+    np.testing.assert_array_equal(row["flux"], flux)
+    np.testing.assert_array_equal(row["ivar"], np.full(PIXELS, 16, "f4"))
+    assert (row["coeff0"], row["coeff1"]) == (4.179, 6e-6)
+    assert (row["z_or_rv_kms"], row["ra_deg"], row["obj_id"]) == (
+        -20.5, 0.0014, "2M00000032+5737103",
+    )  # fmt: skip
+    assert row["spec_id"] == "apStar-r12-2M00000032+5737103"
+
+
+@pytest.mark.parametrize("name", ["WAVE", "wavelength", "LAMBDA", "lam", "WL"])
+@pytest.mark.parametrize("vector", [False, True])
+def test_tables_of_wavelength_and_flux(name, vector):
+    wave = 4000 + 1.25 * np.arange(PIXELS)
+    hdu = files.table({name: wave, "FLUX": files.pixels()["flux"]}, one_row=vector)
+    row = only(files.written(fits.PrimaryHDU(), hdu))
+    assert (row["wavelength_grid"], row["crval1"], row["cd1_1"]) == ("linear", 4000.0, 1.25)
+    np.testing.assert_array_equal(row["flux"], files.pixels()["flux"])
+
+
+def test_tables_in_other_units_with_errors():
+    columns = {"wave": (400 + 0.1 * np.arange(PIXELS)), "flux": files.pixels()["flux"],
+               "err": np.full(PIXELS, 2, "f4")}  # fmt: skip
+    hdu = files.table(columns, units={"wave": "nm", "flux": "erg/s/cm^2/A"})
+    row = only(files.written(fits.PrimaryHDU(), hdu))
+    assert row["crval1"] == pytest.approx(4000)
+    assert row["cd1_1"] == pytest.approx(1)
+    np.testing.assert_allclose(row["flux"], columns["flux"].astype(float) * 1e17, rtol=1e-6)
+    np.testing.assert_allclose(row["ivar"], 0.25e-34, rtol=1e-6)
+    assert row["flux_unit"] == "erg/s/cm^2/A"
+    assert "converted" in row["notes"]
+
+
+def test_tables_of_logarithmic_and_irregular_wavelengths():
+    flux = files.pixels()["flux"]
+
+    def grid(wave):
+        hdu = files.table({"wave": wave, "flux": flux})
+        return only(files.written(fits.PrimaryHDU(), hdu))
+
+    row = grid(10**LOGLAM)
+    assert (row["wavelength_grid"], row["coeff0"], row["coeff1"]) == ("log10", COEFF0, COEFF1)
+    assert grid((10**LOGLAM).astype("f4"))["wavelength_grid"] == "log10"
+    wave = 4000 + np.arange(PIXELS) ** 1.5
+    row = grid(wave)
+    assert row["wavelength_grid"] == "table"
+    np.testing.assert_array_equal(row["wavelength"], wave)
+
+
+def test_flux_alone_has_pixels_and_no_wavelengths():
+    for data in (
+        files.image(),
+        files.written(fits.PrimaryHDU(), files.table({"flux": files.pixels()["flux"]})),
+    ):
+        row = only(data)
+        assert row["wavelength_grid"] == "pixel-normalised"
+        assert all(row.get(name) is None for name in ("coeff0", "crval1", "wavelength"))
+        assert row["wavelength_min_A"] is None
+        assert row["survey_wavelength_calibrated"] is False
+        assert "no wavelength solution" in row["notes"]
+
+
+def test_a_votable_in_a_primary_image_is_no_spectrum():
+    star = fits.HDUList.fromstring(files.mastar(1)[0])[1]
+    primary = fits.PrimaryHDU(np.zeros(5040, "u1"))
+    primary.header["VOTMETA"] = True
+    assert only(files.written(primary, star))["spec_id"] == "7-0-8000-12700-58000"
+
+
+def bad_pixels(**changes):
+    return files.pixels() | {name: np.full(PIXELS, value, "f4") for name, value in changes.items()}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "not a FITS file"),
+        (b"wave,flux\n4000,1\n", "not a FITS file"),
+        (files.spec()[:9000], "cut off"),
+        (files.written(fits.PrimaryHDU()), "not a spectrum.*HDU 0 without data"),
+        (
+            files.written(fits.PrimaryHDU(), files.table({"ra": [1.0], "z": [0.1]})),
+            "not a spectrum.*HDU 1 a table of ra, z",
+        ),
+        (
+            files.written(fits.PrimaryHDU(), files.table({"ra": [1.0], "flux": [0.1]})),
+            "not a spectrum",
+        ),
+        (files.image(np.ones((40, 30), "f4"), CTYPE1="RA---TAN"), "not an axis of wavelength"),
+        (files.image(np.ones((40, 30), "f4")), "without a wavelength solution"),
+        (files.spec({n: v[:0] for n, v in files.pixels().items()}), "HDU 1.*no rows"),
+        (files.spec(bad_pixels(ivar=0)), "HDU 1.*ivar > 0"),
+        (files.spec(bad_pixels(ivar=np.nan)), "HDU 1.*ivar > 0"),
+        (files.spec(bad_pixels(flux=np.nan)), "flux is not finite in any of 60 pixels"),
+        (files.spec(bad_pixels(loglam=np.nan)), "loglam of pixel 1 is not finite"),
+        (files.spec(bad_pixels(loglam=3.6)), "loglam does not increase at pixel 2"),
+        (
+            files.spec(files.pixels() | {"loglam": (9 + LOGLAM).astype("f4")}),
+            "expected 2 to 6",
+        ),
+        (files.image(CRVAL1=4000.0, CDELT1=-1.0), "the step is -1"),
+        (files.image(CRVAL1=3.6, CDELT1=1e-4), "expected 100 to 1e"),
+        (files.image(CRVAL1=4000.0, CDELT1=1.0, CUNIT1="Hz"), "unit of the wavelength is 'Hz'"),
+        (files.image(COEFF0=3.6, COEFF1=-1e-4), "coeff1 is -0.0001"),
+        (files.image(COEFF0="blue", COEFF1=1e-4), "COEFF0 is 'blue', expected a number"),
+        (
+            files.image(
+                extra=(fits.ImageHDU(np.ones(9, "f4"), name="IVAR"),), CRVAL1=4000.0, CDELT1=1.0
+            ),
+            r"HDU 1: IVAR has the shape \(9,\), the flux \(60,\)",
+        ),
+    ],
+)
+def test_what_is_no_spectrum_is_refused_with_the_reason(data, problem):
+    with pytest.raises(InputError, match=rf"^spectrum.fits: .*{problem}"):
+        taken(data)
