@@ -288,24 +288,43 @@ class Commit:
         self.connection.execute(f"INSERT INTO lake.{table} BY NAME SELECT * FROM inserted_rows")
         self.connection.unregister("inserted_rows")
 
-    def record(self, table: str, release: str, fingerprint: str, code_version: str) -> None:
-        """Note in `meta.releases` what a release's rows of a table are made from."""
-        count = self.connection.execute(
-            f"SELECT count(*) FROM lake.{table} WHERE release = ?", [release]
+    def record(self, release: str, made: Mapping[str, tuple[str, str]]) -> None:
+        """Note in `meta.releases` what a release's rows of some tables are made from.
+
+        Parameters
+        ----------
+        release : str
+        made : mapping
+            Fingerprint and code version by table.
+        """
+        if not made:
+            return
+        tables = ", ".join(map(contracts.literal, made))
+        self.delete("meta.releases", f"table_name IN ({tables}) AND release = ?", [release])
+        counts = self.connection.execute(
+            " UNION ALL ".join(
+                f"SELECT {contracts.literal(name)}, count(*) FROM lake.{name} WHERE release = $1"
+                for name in made
+            ),
+            [release],
         )
-        rows = int(only(count.fetchone()))
-        self.delete("meta.releases", "table_name = ? AND release = ?", [table, release])
-        row = {
-            "mission": table.split(".")[0],
-            "release": release,
-            "table_name": table,
-            "rows": rows,
-            "fingerprint": fingerprint,
-            "code_version": code_version,
-            "snapshot": self.snapshot,
-            "committed_at": now(),
-        }
-        self.insert("meta.releases", [row])
+        rows = dict(counts.fetchall())
+        self.insert(
+            "meta.releases",
+            [
+                {
+                    "mission": name.split(".")[0],
+                    "release": release,
+                    "table_name": name,
+                    "rows": rows[name],
+                    "fingerprint": fingerprint,
+                    "code_version": code_version,
+                    "snapshot": self.snapshot,
+                    "committed_at": now(),
+                }
+                for name, (fingerprint, code_version) in made.items()
+            ],
+        )
 
 
 def now() -> datetime:

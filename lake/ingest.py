@@ -89,10 +89,12 @@ def ingest(
     Outcome
     """
     report = progress or (lambda what, done, total: None)
+    before = home.store.snapshot() if home.store.exists else None
     todo = plan(home, mission, release)
     if todo.changed:
         with home.store.ingesting(mission, release, lambda: report("waiting", None, None)):
-            todo = plan(home, mission, release)
+            if home.store.exists and home.store.snapshot() != before:  # another was faster
+                todo = plan(home, mission, release)
             if todo.changed:
                 job = _Job(home, mission, release, todo, report)
                 try:
@@ -104,9 +106,7 @@ def ingest(
 
 def _nothing(todo: Plan) -> Outcome:
     """Nothing is written; what is refused has replaced nothing."""
-    return Outcome(
-        None, [], len(todo.kept) + len(todo.gone), todo.refused + todo.unreadable, 0
-    )
+    return Outcome(None, [], len(todo.kept) + len(todo.gone), todo.refused + todo.unreadable, 0)
 
 
 class _Job:
@@ -117,6 +117,7 @@ class _Job:
     ) -> None:
         self.store, self.mission, self.release, self.todo = home.store, mission, release, todo
         self.progress = progress
+        self.roles = inputs.roles(mission)
         self.gone, self.kept = todo.gone, todo.kept
         self.paths: list[Path] = []
         self.batches: dict[str, list[Batch]] = {}
@@ -128,7 +129,7 @@ class _Job:
 
     def run(self, processes: int | None) -> Outcome:
         """Take all files, check them beside each other, commit."""
-        for name, role in inputs.roles(self.mission).items():
+        for name, role in self.roles.items():
             new = [r for r in self.todo.new if r.file.role == name]
             if isinstance(role, RecordRole):
                 self.batches[name] = self._take_records(role, new, processes)
@@ -237,7 +238,7 @@ class _Job:
 
     def _settle(self) -> None:
         """Refuse the files that cannot stand beside each other and beside what is kept."""
-        for name, role in inputs.roles(self.mission).items():
+        for name, role in self.roles.items():
             if isinstance(role, TableRole) and role.matches is not None:
                 table, column = role.matches
                 staged, order = self._standing(name, role.table)
@@ -265,8 +266,8 @@ class _Job:
                 batch.refuse(reasons)
 
     def _clash(self, table: str, clash: checks.Clash) -> str:
-        known = self._records() + self.kept
-        names = [r.file.path.name for r in known if r.file.sha256 == clash.other_sha256]
+        there = self._records() + self.kept
+        names = [r.file.path.name for r in there if r.file.sha256 == clash.other_sha256]
         key = ", ".join(contracts.table(table).key[1:])
         other = names[0] if names else f"another file (sha256 {clash.other_sha256[:12]}...)"
         return f"row {clash.row}: has the key ({key}) of row {clash.other_row} of {other}"
@@ -312,14 +313,22 @@ class _Job:
             for staged in files:
                 commit.add(staged)
             self._record(commit, committed + rejected)
-            for table in sorted({t for r in committed + self.gone for t in self._tables(r)}):
-                part = [r for r in self.kept + committed if table in self._tables(r)]
-                version = max((r.version for r in part), default=0)
-                commit.record(table, self.release, fingerprint(part), str(version))
+            commit.record(self.release, self._made_from(committed))
         return commit.snapshot
 
+    def _made_from(self, committed: list[Record]) -> dict[str, tuple[str, str]]:
+        """Fingerprint and reader's version of every table that this ingest changes."""
+        made, digests = {}, {}
+        for table in sorted({t for r in committed + self.gone for t in self._tables(r)}):
+            feeding = tuple(name for name, role in self.roles.items() if table in role.tables)
+            part = [r for r in self.kept + committed if r.file.role in feeding]
+            if feeding not in digests:
+                digests[feeding] = fingerprint(part)
+            made[table] = (digests[feeding], str(max((r.version for r in part), default=0)))
+        return made
+
     def _tables(self, record: Record) -> tuple[str, ...]:
-        return inputs.role(self.mission, record.file.role).tables
+        return self.roles[record.file.role].tables
 
     def _record(self, commit: Commit, taken: list[Record]) -> None:
         """Write `meta.files`: what was taken and refused now, what is of account no more."""
@@ -327,7 +336,8 @@ class _Job:
             "UPDATE lake.meta.files SET status = 'superseded' WHERE mission = ? AND release = ?"
         )
         here = [self.mission, self.release]
-        commit.connection.execute(f"{supersede} AND status = 'rejected'", here)
+        if any(r.status == "rejected" for r in self.todo.known):
+            commit.connection.execute(f"{supersede} AND status = 'rejected'", here)
         for role in sorted({r.file.role for r in self.gone}):
             gone = [r.file.sha256 for r in self.gone if r.file.role == role]
             commit.connection.execute(

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,7 +195,13 @@ def files_below(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     if not path.is_dir():
         return [path]
     wanted = suffixes + tuple(s + c for s in suffixes for c in _COMPRESSED)
-    return sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(wanted))
+    found = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(path)
+        for name in names
+        if name.lower().endswith(wanted)
+    ]
+    return [Path(name) for name in sorted(found)]
 
 
 def sha256(path: Path) -> str:

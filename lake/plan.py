@@ -1,11 +1,14 @@
 """What an ingest has to do: the registered files of a release against those in the lake."""
 
+import errno
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 
@@ -92,7 +95,7 @@ def plan(home: Home, mission: str, release: str) -> Plan:
     known = []
     if home.store.exists:
         with home.store.reader() as connection:
-            known = recorded(connection, mission, release)
+            known = _recorded(connection, mission, release)
     return compare(*_registered(home, mission, release, known), known)
 
 
@@ -137,17 +140,23 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: list[Reco
     return Plan(new + unhashed, gone, kept, refused, unreadable, changed, known, registered)
 
 
-def recorded(connection: duckdb.DuckDBPyConnection, mission: str, release: str) -> list[Record]:
+def _recorded(connection: duckdb.DuckDBPyConnection, mission: str, release: str) -> list[Record]:
     """Records of `meta.files` that are still of account, in one order."""
     records = []
     for row in connection.execute(_FILES, [mission, release]).fetchall():
         role, path, size, mtime_ns, sha256, options, version, status, reason, *rows = row
         file = InputFile(
-            Path(path), mission, release, role, json.loads(options or "{}"), size, mtime_ns,
+            Path(path), mission, release, role, _options(options or "{}"), size, mtime_ns,
             sha256 or "",
         )  # fmt: skip
         records.append(Record(file, version or 0, status, reason, *rows))
     return records
+
+
+@functools.lru_cache(maxsize=1024)
+def _options(text: str) -> Mapping[str, str]:
+    """Options of a registration, shared by the many files that it stands for."""
+    return MappingProxyType(json.loads(text))
 
 
 def fingerprint(records: Iterable[Record]) -> str:
@@ -180,8 +189,10 @@ def _registered(
         for registered in source.paths:
             for path in inputs.files_below(registered, role.suffixes):
                 try:
-                    stat = path.stat()
-                    stamp = (stat.st_size, stat.st_mtime_ns)
+                    found = path.stat()
+                    if not stat.S_ISREG(found.st_mode):
+                        raise IsADirectoryError(errno.EISDIR, "is not a file")
+                    stamp = (found.st_size, found.st_mtime_ns)
                     sha256 = hashes.get((path, *stamp), "")
                     later = isinstance(role, RecordRole) and (path.name, stamp[0]) not in likenesses
                     if not sha256 and not later:

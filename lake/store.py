@@ -22,7 +22,7 @@ import filelock
 import pyarrow as pa
 
 from lake import contracts, extensions, migrate
-from lake.commit import Commit, Stage, Staged, now, only
+from lake.commit import Commit, Stage, now, only
 from lake.errors import LacusError, UsageError
 
 _LOCK_PATIENCE_S = 3600.0
@@ -363,7 +363,7 @@ class Store:
                     commit.delete(name, "release = ?", [release])
                     if file is not None:
                         commit.add(file)
-                    commit.record(name, release, fingerprint, code_version)
+                commit.record(release, dict.fromkeys(names, (fingerprint, code_version)))
                 for product in made:
                     commit.delete("meta.products", "path = ?", [product["path"]])
                 if made:

@@ -24,7 +24,7 @@ def store(tmp_path_factory) -> Store:
         stage.write(data.to_batches()[0])
     with made.commit("some detections") as commit:
         commit.add(stage.staged)
-        commit.record("csc.detections", "R", "f", "1")
+        commit.record("R", {"csc.detections": ("f", "1")})
     made.pin("few")
     with made.commit("less") as commit:
         commit.delete("csc.detections", "obsid > 2")

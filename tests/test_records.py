@@ -1,0 +1,336 @@
+"""Files of records: opened once, taken in chunks, and taken up again after an interruption.
+
+A toy reader stands for a mission's: ``name,number`` lines become spectra of that many pixels.
+"""
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lake import contracts, inputs, records
+from lake import ingest as ingest_module
+from lake.errors import InputError
+from lake.home import Home, Source
+from lake.ingest import ingest
+from lake.inputs import RecordRole
+
+CONSERVATION = """
+SELECT f.name, f.rows_committed, count(s.spec_id) AS stored
+FROM meta.files AS f FULL JOIN sdss.spectra AS s ON s.file_sha256 = f.sha256
+WHERE f.mission = 'sdss' AND f.status = 'committed'
+GROUP BY ALL HAVING f.rows_committed IS DISTINCT FROM count(s.spec_id)
+"""
+opened: list[str] = []
+
+
+def read(file: inputs.InputFile, data: bytes):
+    opened.append(file.path.name)
+    rows = {name: [] for name in ROLE.tables}
+    rejected = []
+    for number, line in enumerate(data.decode().splitlines(), 1):
+        name, _, size = line.partition(",")
+        if size == "bad":
+            rejected.append({"file_row": number, "reason": "it is bad"})
+            continue
+        if size == "worse":
+            raise InputError(file.path, "is worse than bad", f"row {number}")
+        if size == "crash":
+            raise KeyError("size")
+        pixels = np.arange(int(size), dtype=">f4")
+        rows["sdss.spectra"].append(
+            {
+                "spec_id": name or None,
+                "wavelength_grid": "table",
+                "n_pixels": "many" if size == "7" else len(pixels),
+                "flux": pixels,
+                "and_mask": pixels.astype(">i4") if len(pixels) else None,
+                "file_row": number,
+            }
+        )
+        rows["sdss.loading_log"].append(
+            {
+                "spec_id": name, "step_order": 1, "step_name": "load", "params_json": "{}",
+                "timestamp": records_time,
+            }
+        )  # fmt: skip
+    return {**rows, "rejected": rejected}
+
+
+records_time = np.datetime64("2026-01-01T00:00:00", "us").item()
+ROLE = RecordRole(
+    name="spectra",
+    table="sdss.spectra",
+    also=("sdss.loading_log",),
+    records=read,
+    suffixes=(".txt",),
+)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Home:
+    import lake.sdss
+
+    monkeypatch.setattr(lake.sdss, "ROLES", {"spectra": ROLE})
+    opened.clear()
+    home = Home(tmp_path / "home")
+    (tmp_path / "in").mkdir()
+    home.add(Source("sdss", "R", "spectra", (tmp_path / "in",)))
+    return home
+
+
+@pytest.fixture
+def write(tmp_path, home):
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+        return path
+
+    return write
+
+
+def run(home: Home, **options):
+    outcome = ingest(home, "sdss", "R", **options)
+    assert home.sql(CONSERVATION).fetchall() == []
+    staging = home.store.directory / "staging"
+    assert not list(staging.glob("*")) if staging.exists() else True
+    return outcome
+
+
+def stored(home: Home, columns: str = "spec_id, n_pixels", table: str = "sdss.spectra"):
+    return home.sql(f"SELECT {columns} FROM {table} ORDER BY ALL").fetchall()
+
+
+def reasons(outcome) -> dict[str, str]:
+    return {r.file.path.name: r.reason for r in outcome.rejected}
+
+
+def test_one_read_feeds_all_tables(home, write):
+    path = write("a.txt", "A,3\nB,0\n")
+    write("sub/c.txt.gz", "C,1\n")
+    outcome = run(home)
+    assert outcome.describe() == "2 files in (3 rows), 0 unchanged, 0 out, 0 rejected"
+    assert sorted(opened) == ["a.txt", "c.txt.gz"]
+    rows = stored(home, "spec_id, flux, and_mask, ivar, file_row, file_sha256")
+    assert rows[:2] == [
+        ("A", [0.0, 1.0, 2.0], [0, 1, 2], None, 1, inputs.sha256(path)),
+        ("B", [], None, None, 2, inputs.sha256(path)),
+    ]
+    assert [row[0] for row in rows] == ["A", "B", "C"]
+    assert stored(home, "spec_id, file_row", "sdss.loading_log") == [("A", 1), ("B", 2), ("C", 1)]
+    assert home.store.fingerprints("R")["sdss.loading_log"]
+
+
+def test_what_is_there_is_not_opened_again(home, write, tmp_path):
+    write("a.txt", "A,3\n")
+    write("b.txt", "B,3\n")
+    run(home)
+    opened.clear()
+    assert run(home).snapshot is None
+    os.utime(tmp_path / "in" / "a.txt", ns=(1, 1))
+    write("c.txt", "C,2\n")
+    (tmp_path / "in" / "b.txt").rename(tmp_path / "in" / "moved and renamed.txt")
+    outcome = run(home)
+    assert outcome.describe() == "1 files in (1 rows), 2 unchanged, 0 out, 0 rejected"
+    assert sorted(opened) == ["c.txt", "moved and renamed.txt"]
+    assert stored(home) == [("A", 3), ("B", 3), ("C", 2)]
+
+
+def test_a_file_that_only_moved_writes_nothing(home, write, tmp_path):
+    write("a.txt", "A,3\n")
+    run(home)
+    (tmp_path / "in" / "a.txt").rename(tmp_path / "in" / "b.txt")
+    assert run(home).snapshot is None
+    assert stored(home) == [("A", 3)]
+
+
+def test_a_changed_file_replaces_its_rows_in_all_tables(home, write, tmp_path):
+    write("a.txt", "A,3\nB,1\n")
+    write("b.txt", "C,2\n")
+    run(home)
+    write("a.txt", "A,4\n")
+    (tmp_path / "in" / "b.txt").unlink()
+    outcome = run(home)
+    assert outcome.describe() == "1 files in (1 rows), 0 unchanged, 2 out, 0 rejected"
+    assert stored(home) == [("A", 4)]
+    assert stored(home, "spec_id", "sdss.loading_log") == [("A",)]
+
+
+def test_bad_files_are_rejected_and_the_others_go_on(home, write):
+    write("good.txt", "A,3\n")
+    write("worse.txt", "B,worse\n")
+    write("empty.txt", "")
+    write("all bad.txt", "C,bad\n")
+    write("crash.txt", "D,crash\n")
+    write("some bad.txt", "E,1\nF,bad\nG,bad\n")
+    write("type.txt", "H,7\n")
+    write("null.txt", ",2\n")
+    write("twice.txt", "I,1\nJ,1\nI,2\n")
+    write("zip.txt.gz", "K,1\n").write_bytes(b"\x1f\x8b broken")
+    outcome = run(home)
+    assert stored(home) == [("A", 3), ("E", 1)]
+    assert stored(home, "spec_id", "sdss.loading_log") == [("A",), ("E",)]
+    assert reasons(outcome) == {
+        "worse.txt": "row 1: is worse than bad",
+        "empty.txt": "the file is empty",
+        "all bad.txt": "1 rows left out: row 1: it is bad",
+        "crash.txt": "the reader failed: KeyError: 'size'",
+        "type.txt": "sdss.spectra, column 'n_pixels': 'many' is not of type int32",
+        "null.txt": "sdss.spectra, column 'spec_id': null, but this column must have a value",
+        "twice.txt": "row 3: repeats the key (spec_id) of row 1",
+        "zip.txt.gz": reasons(outcome)["zip.txt.gz"],
+    }
+    assert "gzip" in reasons(outcome)["zip.txt.gz"]
+    (partly,) = outcome.partly_rejected
+    assert (partly.rows_read, partly.rows_committed) == (3, 1)
+    assert partly.reason == "2 rows left out: row 2: it is bad, and so on"
+
+
+def test_a_key_in_two_files_rejects_the_second(home, write):
+    write("a.txt", "A,3\n")
+    write("b/again.txt", "B,1\nA,2\n")
+    write("c.txt", "C,1\n")
+    outcome = run(home)
+    assert reasons(outcome) == {"again.txt": "row 2: has the key (spec_id) of row 1 of a.txt"}
+    assert stored(home) == [("A", 3), ("C", 1)]
+    assert stored(home, "spec_id", "sdss.loading_log") == [("A",), ("C",)]
+    assert len(run(home).rejected) == 1
+
+
+def test_equal_bytes_count_once(home, write, monkeypatch):
+    monkeypatch.setattr(records, "_CHUNK", 2)
+    for name in "abcde":
+        write(f"{name}.txt", "A,3\n" if name in "bd" else f"{name},1\n")
+    outcome = run(home)
+    assert outcome.describe() == "4 files in (4 rows), 0 unchanged, 0 out, 0 rejected"
+    assert stored(home) == [("A", 3), ("a", 1), ("c", 1), ("e", 1)]
+
+
+def test_a_rejected_change_leaves_the_former_rows(home, write):
+    write("a.txt", "A,3\n")
+    run(home)
+    write("a.txt", "A,worse\n")
+    assert reasons(run(home)) == {"a.txt": "row 1: is worse than bad"}
+    assert stored(home) == [("A", 3)]
+    assert run(home).snapshot is None
+
+
+def test_an_interrupted_ingest_is_taken_up(home, write, monkeypatch):
+    monkeypatch.setattr(records, "_CHUNK", 3)
+    for i in range(10):
+        write(f"{i}.txt", f"S{i},{i if i != 7 else 8}\n")
+
+    def interrupt(what, done, total):
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(home, "sdss", "R", interrupt)
+    assert not home.store.exists
+    assert opened == [f"{i}.txt" for i in range(6)]
+    opened.clear()
+    # The second chunk was interrupted before its note; a file of the first one has changed.
+    write("1.txt", "S1,11\n")
+    outcome = run(home)
+    assert len(outcome.committed) == 10
+    assert sorted(opened) == [f"{i}.txt" for i in range(10)]
+    assert ("S1", 11) in stored(home)
+
+
+def test_finished_chunks_are_not_read_again(home, write, monkeypatch):
+    monkeypatch.setattr(records, "_CHUNK", 3)
+    for i in range(8):
+        write(f"{i}.txt", f"S{i},2\n" if i != 4 else "S4,worse\n")
+
+    def interrupt(what, done, total):
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(home, "sdss", "R", interrupt)
+    opened.clear()
+    outcome = run(home)
+    assert sorted(opened) == ["6.txt", "7.txt"]
+    assert len(outcome.committed) == 7
+    assert reasons(outcome) == {"4.txt": "row 1: is worse than bad"}
+    assert stored(home, "count(*)") == [(7,)]
+
+
+def test_progress_and_resume_end_in_the_same_lake(home, write, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_CHUNK", 2)
+    for i in range(5):
+        write(f"{i}.txt", f"S{i},{i + 1}\n")
+    told = []
+    run(home, progress=lambda *what: told.append(what))
+    assert told[-1] == ("sdss R spectra: files", 5, 5)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    undisturbed = stored(home, "* EXCLUDE (file_row)")
+    shutil.rmtree(home.store.directory)
+    home.store.refresh()
+
+    def interrupt(what, done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(home, "sdss", "R", interrupt)
+    run(home)
+    assert stored(home, "* EXCLUDE (file_row)") == undisturbed
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(home, write, monkeypatch):
+    path = write("a.txt", "A,3\n")
+    write("b.txt", "B,3\n")
+    as_it_was = inputs.InputFile.is_as_it_was
+    monkeypatch.setattr(inputs.InputFile, "is_as_it_was", lambda f: f.path != path and as_it_was(f))
+    assert reasons(run(home)) == {"a.txt": "was changed while it was being read"}
+    monkeypatch.undo()
+
+
+def test_a_file_that_cannot_be_read_is_named(home, write, monkeypatch):
+    path = write("a.txt", "A,3\n")
+    write("b.txt", "B,3\n")
+    monkeypatch.setattr(records, "_bytes", lambda p, f=records._bytes: 1 / 0 if p == path else f(p))
+    with pytest.raises(ZeroDivisionError):
+        ingest(home, "sdss", "R")
+
+    def denied(p, f=records._bytes):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(records, "_bytes", denied)
+    outcome = ingest(home, "sdss", "R")
+    assert reasons(outcome)["a.txt"] == "cannot be read: Permission denied"
+
+
+def test_a_column_that_is_not_declared_is_a_defect(home, write, monkeypatch):
+    from lake.columns import Columns
+    from lake.errors import LacusError
+
+    columns = Columns(contracts.table("sdss.spectra"), "R")
+    with pytest.raises(LacusError, match=r"sdss\.spectra declares no column colour"):
+        columns.extend([{"spec_id": "A", "colour": "red"}], "sha")
+
+
+def test_processes_give_what_one_gives(tmp_path):
+    """Real spec files, since worker processes know nothing of this module's reader."""
+    from lake.sample.sdss import write_sample
+
+    paths = write_sample(tmp_path / "sample", size="small", seed=1)
+    tables = {}
+    for processes in (1, 2):
+        home = Home(tmp_path / f"home{processes}")
+        home.add(Source("sdss", "R", "spectra", (paths["spectra"],), {"created_at": "2026-01-01"}))
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr(records, "_CHUNK", 60)
+        outcome = ingest_module.ingest(home, "sdss", "R", processes=processes)
+        monkey.undo()
+        assert outcome.rejected == []
+        tables[processes] = home.sql(
+            "SELECT * FROM sdss.spectra JOIN sdss.spectra_manifest USING (release, spec_id)"
+            " ORDER BY spec_id"
+        ).fetchall()
+    assert tables[1] == tables[2]
