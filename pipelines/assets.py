@@ -17,7 +17,7 @@ import lake
 from lake import contracts, freshness, inputs, models
 from lake.ingest import ingest
 from lake.store import Store
-from pipelines import metadata, progress, show
+from pipelines import metadata, progress
 from pipelines.partitions import RELEASES
 from pipelines.resources import HomeResource
 
@@ -94,7 +94,10 @@ def conservation_check(name: str) -> Check:
         f" WHERE mission = '{mission}' AND role IN ({', '.join(map(contracts.literal, to_it))})"
         " AND release = ? AND status = 'committed'"
     )
-    stored = f"SELECT file_sha256 AS sha256, count(*) AS stored FROM {name} WHERE release = ? GROUP BY ALL"
+    stored = (
+        f"SELECT file_sha256 AS sha256, count(*) AS stored FROM {name} WHERE release = ?"
+        " GROUP BY ALL"
+    )
     wrong = "f.sha256 IS NULL OR t.sha256 IS NULL"
     said = "the table holds rows of every committed file and of no other"
     if counted:
@@ -187,13 +190,17 @@ class Computed:
 
 @dataclass(frozen=True)
 class Derivation:
-    """A computation that the lake's state depends on; `lacus run` asks whether it is stale."""
+    """A computation that the lake's state depends on; `lacus run` asks whether it is stale.
+
+    One `on_request` is long, and made only when its table is asked for by name.
+    """
 
     name: str
     tables: tuple[str, ...]
     reads: tuple[str, ...]
     version: str
     assets: dg.AssetsDefinition
+    on_request: bool = False
 
     def fingerprint(self, store: Store, release: str) -> str:
         """Digest of what the tables would be made from now."""
@@ -207,7 +214,12 @@ Compute = Callable[[dg.AssetExecutionContext, lake.Home, str], Computed]
 
 
 def derived(
-    *, tables: Sequence[str], reads: Sequence[str], version: str, checks: Sequence[Check] = ()
+    *,
+    tables: Sequence[str],
+    reads: Sequence[str],
+    version: str,
+    checks: Sequence[Check] = (),
+    on_request: bool = False,
 ) -> Callable[[Compute], dg.AssetsDefinition]:
     """Make assets of a function ``(context, home, release) -> Computed``.
 
@@ -223,6 +235,8 @@ def derived(
     version : str
         Raised when it gives other rows for the same input.
     checks : sequence of Check
+    on_request : bool
+        See `Derivation`.
     """
     mission = tables[0].split(".")[0]
     all_checks = [*(key_check(table) for table in tables), *checks]
@@ -267,7 +281,7 @@ def derived(
                 yield check.run(opened.store, release)
 
         DERIVATIONS.setdefault(mission, []).append(
-            Derivation(name, tuple(tables), tuple(reads), version, compute_release)
+            Derivation(name, tuple(tables), tuple(reads), version, compute_release, on_request)
         )
         return compute_release
 

@@ -239,7 +239,7 @@ def _run(
     with_data = 0
     with progress.shown("looking for what is out of date"):
         # Asked of all before the contracts are renewed: that makes the views stale.
-        todo = {pair: runner.stale(home, *pair) for pair in releases}
+        todo = {pair: runner.stale(home, *pair, selection) for pair in releases}
         if selection is not None:
             todo = {pair: runner.selected(selection, names) for pair, names in todo.items()}
         if renew(home):

@@ -101,12 +101,13 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
         os.environ.update(before)
 
 
-def stale(home: lake.Home, mission: str, release: str) -> list[str]:
+def stale(home: lake.Home, mission: str, release: str, asked: str | None = None) -> list[str]:
     """Tables and views of a release that are out of date, in the order of their making.
 
     Input tables are out of date if the registered files differ from those in the lake, derived
     ones if anything that they are made from has changed, and a view if a table below it or the
-    contracts have. A release of which nothing could be ingested has nothing to derive.
+    contracts have. A release of which nothing could be ingested has nothing to derive. What is
+    made on request counts only if it is what is asked for.
     """
     taken = inputs.tables(mission)
     stored = home.store.fingerprints(release)
@@ -120,6 +121,8 @@ def stale(home: lake.Home, mission: str, release: str) -> list[str]:
     elif not stored.keys() & set(taken):
         return []
     for derivation in derivations(mission):
+        if derivation.on_request and asked not in derivation.tables:
+            continue
         below = changing & set(base_tables(derivation.reads))
         print_ = derivation.fingerprint(home.store, release)
         if below or any(stored.get(table) != print_ for table in derivation.tables):
