@@ -1,0 +1,96 @@
+"""Wavelength solutions."""
+
+import numpy as np
+import pytest
+
+from lake.sdss.wavelengths import Grid, Unusable, angstroms, of_loglam, of_values
+
+
+def test_a_grid_gives_the_wavelengths_of_its_pixels():
+    log = Grid("log10", 3.5, 1e-4)
+    np.testing.assert_allclose(log.wavelengths(3), [10**3.5, 10**3.5001, 10**3.5002])
+    assert log.at(2) == pytest.approx(10**3.5002)
+    assert log.sampling(3) == pytest.approx(1 / (np.log(10) * 1e-4))
+    linear = Grid("linear", crval1=4000.0, cd1_1=2.0)
+    np.testing.assert_array_equal(linear.wavelengths(3), [4000, 4002, 4004])
+    np.testing.assert_array_equal(linear.sampling(3), [2000, 2001, 2002])
+    assert Grid("pixel-normalised").wavelengths(3) is None
+    assert Grid("pixel-normalised").at(0) is None
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "f8"])
+@pytest.mark.parametrize("trimmed", [0, 1, 35, -4])
+def test_exact_coefficients_hold_to_the_rounding_of_loglam(dtype, trimmed):
+    start = 3.5797 + trimmed * 1e-4
+    loglam = (start + 1e-4 * np.arange(3816)).astype(dtype)
+    grid = of_loglam(loglam, 3.5797, 1e-4)
+    assert (grid.kind, grid.coeff1) == ("log10", 1e-4)
+    assert grid.coeff0 == pytest.approx(start, abs=1e-14)
+    assert (grid.note is None) == (trimmed == 0)
+
+
+def test_coefficients_that_are_wrong_are_not_believed():
+    loglam = (3.58 + 2e-4 * np.arange(2000)).astype("f4")
+    grid = of_loglam(loglam, 3.58, 1e-4)
+    assert (grid.coeff0, grid.coeff1) == (3.58, 2e-4)
+    assert "disagree" in grid.note
+    # Half a pixel is not a whole number of pixels.
+    shifted = of_loglam((3.58005 + 1e-4 * np.arange(2000)).astype("f4"), 3.58, 1e-4)
+    assert shifted.coeff0 == pytest.approx(3.58005, abs=1e-9)
+    assert "disagree" in shifted.note
+
+
+def test_listed_wavelengths_that_are_regular_become_a_solution():
+    pixel = np.arange(4563)
+    for step in (1.0, 0.7, 1.25):
+        grid = of_values(3600 + step * pixel)
+        assert (grid.kind, grid.crval1, grid.cd1_1) == ("linear", 3600, step)
+    assert of_values((3600 + 0.7 * pixel).astype("f4")).kind == "linear"
+    assert of_values(3600 + pixel.astype("i4")).crval1 == 3600
+    grid = of_values(10 ** (3.5589 + 1e-4 * pixel))
+    assert (grid.kind, grid.coeff0, grid.coeff1) == ("log10", 3.5589, 1e-4)
+    grid = of_values((10 ** (3.5589 + 1e-4 * pixel)).astype("f4"))
+    assert (grid.kind, grid.coeff0, grid.coeff1) == ("log10", 3.5589, 1e-4)
+
+
+def test_listed_wavelengths_lose_nothing():
+    rounded = np.round(10 ** (3.5589 + 1e-4 * np.arange(4563)), 2)
+    grid = of_values(rounded)
+    assert grid.kind == "table"
+    np.testing.assert_array_equal(grid.wavelength, rounded)
+    bent = 3600 + np.arange(4563.0)
+    bent[2000] += 1e-6
+    assert of_values(bent).kind == "table"
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ([4000, 4001, np.nan], "wavelength of pixel 3 is not finite"),
+        ([4000, 4002, 4001], "does not increase at pixel 3"),
+        ([4000, 4000, 4001], "does not increase at pixel 2"),
+        ([4001, 4000, 3999], "does not increase at pixel 2"),
+        ([0.0, 1.0, 2.0], "a wavelength is 0"),
+        ([50.0, 60.0, 70.0], "expected 100 to 1e"),
+        ([1e6, 2e6, 3e6], "expected 100 to 1e"),
+    ],
+)
+def test_absurd_wavelengths_are_refused(values, problem):
+    with pytest.raises(Unusable, match=problem):
+        of_values(np.array(values, float))
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        (None, 1), ("Angstrom", 1), ("ANGSTROMS", 1), ("[AA]", 1), ("A", 1), ("nm", 10),
+        ("um", 1e4), ("microns", 1e4), ("m", 1e10), ("Angstrom (vacuum)", 1), ("0.1nm", 1),
+    ],
+)  # fmt: skip
+def test_units_of_wavelength(unit, expected):
+    assert angstroms(unit) == expected
+
+
+def test_other_units_are_refused():
+    with pytest.raises(Unusable, match="'GHz'"):
+        angstroms("GHz")
