@@ -85,7 +85,8 @@ class Features:
     wavelength : ndarray of float64, shape (m,)
         Centroid above half prominence, in Angstrom.
     prominence : ndarray of float64, shape (m,)
-        Height over the higher of the two levels on its sides, in units of the continuum.
+        Height of the smoothed feature over the higher of the two levels on its sides, in units
+        of the continuum.
     equivalent_width, equivalent_width_err : ndarray of float64, shape (m,)
         In Angstrom, positive for absorption.
     fwhm : ndarray of float64, shape (m,)
@@ -114,8 +115,8 @@ def find_features(
     The flux is smoothed, by weight, with the instrument's profile: the filter that an unresolved
     line stands out best in. Extremes whose topographic prominence exceeds the noise are kept;
     prominence needs no exact continuum, so that lines in a band or on the wing of another are
-    found as well. At least half of it must lie beyond the continuum, for emission beyond the
-    crests around it too: what is left between the lines of a cool star is no emission.
+    found as well. At least half of it must lie beyond the crests around it: what is left
+    between the lines of a cool star is no emission.
     Equivalent widths are integrals of 1 - flux over one and a half widths to either side, no
     farther than the levels that the prominence is counted from.
 
@@ -166,8 +167,8 @@ def find_features(
     centred = sign * area > 0
     np.divide(moment, area, out=moment, where=centred)
     wavelength = np.where(centred, moment + GRID.wavelength[GRID.size // 2], wavelength)
-    crest = np.where(emission, _crests(depth, good)[row, peak], 0.0)
-    beyond = sign * smooth[row, peak] - crest > 0.5 * prominence
+    crest = _crests(depth, good)[row, peak]
+    beyond = sign * (smooth[row, peak] + crest) > 0.5 * prominence
     keep = covered & beyond & (sign * equivalent_width > settings.threshold * error) & (error > 0)
     dispersion = np.gradient(GRID.wavelength)
     fwhm = (right - left) * dispersion[peak]
@@ -210,15 +211,9 @@ def _extremes(values: FloatArray, noise: FloatArray, settings: Settings) -> tupl
     _, _, left, right = peak_widths(flat, peaks, rel_height=0.5, prominence_data=data)
     row = peaks // (size + 1)
     start = row * (size + 1)
-    return (
-        row,
-        peaks - start,
-        data[0],
-        left - start,
-        right - start,
-        data[1] - start,
-        data[2] - start,
-    )
+    # Places within a row to a millionth of a pixel, which is what its place in `flat` leaves.
+    left, right = (np.round(place - start, 6) for place in (left, right))
+    return row, peaks - start, data[0], left, right, data[1] - start, data[2] - start
 
 
 def _crests(depth: FloatArray, good: BoolArray) -> FloatArray:

@@ -1,0 +1,258 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from lake.errors import LacusError
+from lake.formats import read_fits_file
+from lake.sdss.line_list import line_list
+from lake.sdss.lines import SCHEMA, Settings, find_features, find_lines
+from lake.sdss.preprocess import GRID, RECIPES, preprocess_table
+from lake.sdss.steps import SPEED_OF_LIGHT_KMS
+
+WAVELENGTH = GRID.wavelength
+
+
+def flat(n: int = 1, sn: float = 50, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    flux = 1 + rng.normal(size=(n, GRID.size)) / sn
+    return flux, np.full(flux.shape, float(sn**2)), np.ones(flux.shape, dtype=bool)
+
+
+def profile(centre: float, sigma: float) -> np.ndarray:
+    return np.exp(-0.5 * ((WAVELENGTH - centre) / sigma) ** 2)
+
+
+def table(flux, ivar, valid, ids=None) -> pa.Table:
+    n = len(flux)
+    return pa.table(
+        {
+            "release": ["DR17"] * n,
+            "spec_id": ids or [f"s{i}" for i in range(n)],
+            "recipe": ["default"] * n,
+            "flux": pa.array(list(flux.astype(np.float32)), pa.list_(pa.float32())),
+            "ivar": pa.array(
+                [None if np.isnan(row[0]) else row for row in ivar.astype(np.float32)],
+                pa.list_(pa.float32()),
+            ),
+            "valid": pa.array(list(valid), pa.list_(pa.bool_())),
+            "file_sha256": ["f" * 64] * n,
+        }
+    )
+
+
+def test_a_known_line_is_measured():
+    flux, ivar, valid = flat(sn=200)
+    flux -= 0.4 * profile(6564.632, 8.0)
+    (row,) = find_lines(table(flux, ivar, valid)).to_pylist()
+    assert row["kind"] == "absorption"
+    assert row["lambda_A"] == pytest.approx(6564.632, abs=0.3)
+    # The search smooths by 1.2 pixels of 3.0 Angstrom.
+    seen = np.hypot(8.0, 1.2 * 6564.632 * np.log(10) * GRID.step)
+    assert row["prominence"] == pytest.approx(0.4 * 8 / seen, abs=0.02)
+    area = 0.4 * 8 * np.sqrt(2 * np.pi)
+    assert row["equivalent_width_A"] == pytest.approx(area, abs=4 * row["equivalent_width_err_A"])
+    assert row["equivalent_width_A"] == pytest.approx(area, rel=0.05)
+    assert row["fwhm_A"] == pytest.approx(2.355 * seen, rel=0.05)
+    assert row["transition"] == "H alpha"
+    assert row["elem"] == "H"
+    assert abs(row["velocity_offset_kms"]) < 15
+    assert row["significance"] > 50
+    assert row["line_number"] == 1
+
+
+def test_emission_has_negative_width_and_forbidden_lines_emit_only():
+    flux, ivar, valid = flat(2, sn=100)
+    flux[0] += 0.8 * profile(5008.24, 3.0)
+    flux[1] -= 0.8 * profile(5008.24, 3.0)
+    found = find_lines(table(flux, ivar, valid))
+    assert found.schema == SCHEMA
+    emission, absorption = found.to_pylist()
+    assert (emission["kind"], emission["transition"]) == ("emission", "[O III] 5006")
+    assert emission["equivalent_width_A"] == pytest.approx(-0.8 * 3 * 2.5066, rel=0.08)
+    assert absorption["kind"] == "absorption"
+    assert absorption["transition"] is None
+    assert absorption["velocity_offset_kms"] is None
+    assert absorption["lambda_rest_A"] is None
+
+
+def test_the_error_is_the_scatter_of_the_width():
+    flux, ivar, valid = flat(300, sn=20, seed=4)
+    flux -= 0.5 * profile(5300.0, 6.0)
+    features = find_features(flux, ivar, valid, Settings())
+    near = np.abs(features.wavelength - 5300) < 10
+    assert near.sum() == 300
+    widths = features.equivalent_width[near]
+    assert widths.std() == pytest.approx(np.median(features.equivalent_width_err[near]), rel=0.35)
+    assert widths.mean() == pytest.approx(0.5 * 6 * 2.5066, rel=0.04)
+
+
+@pytest.mark.parametrize("sn", [3, 30, 300])
+def test_noise_is_no_line(sn):
+    features = find_features(*flat(200, sn=sn, seed=9), Settings())
+    assert len(features.row) <= 2
+
+
+def test_crests_between_absorption_lines_are_no_emission():
+    flux, ivar, valid = flat(sn=300)
+    for centre in np.arange(4020, 4800, 40.0):
+        flux -= 0.5 * profile(centre, 4.0)
+    forest = (WAVELENGTH > 4000) & (WAVELENGTH < 4800)
+    flux[:, forest] /= flux[:, forest].mean()
+    features = find_features(flux, ivar, valid, Settings())
+    inside = (features.wavelength > 4050) & (features.wavelength < 4750)
+    assert inside.sum() >= 15
+    assert not features.emission[inside].any()
+
+
+def test_gaps_and_ends_make_no_lines():
+    flux, ivar, valid = flat(50, sn=100)
+    flux -= 0.3 * profile(WAVELENGTH[1000], 40.0)
+    flux[:, 940:1000], valid[:, 940:1000] = 7.0, False
+    valid[:, :300] = False
+    valid[:, 2100:] = False
+    features = find_features(flux, ivar, valid, Settings())
+    pixel = np.interp(features.wavelength, WAVELENGTH, np.arange(GRID.size))
+    assert ((pixel > 300) & (pixel < 2100)).all()
+    assert not ((pixel > 935) & (pixel < 1000)).any()
+
+
+def test_one_line_of_the_list_goes_to_one_feature_of_a_kind():
+    rest = {row["transition"]: row["lambda_rest_A"] for row in line_list().to_pylist()}
+    flux, ivar, valid = flat(sn=200)
+    flux -= 0.6 * profile(rest["H beta"], 2.0) + 0.2 * profile(rest["H beta"] + 12, 2.0)
+    wide = Settings(tolerance_kms=1000)
+    found = find_lines(table(flux, ivar, valid), wide).to_pylist()
+    assert [row["transition"] for row in found] == ["H beta", None]
+
+
+def test_spectra_are_numbered_apart_and_do_not_touch():
+    flux, ivar, valid = flat(150, sn=200, seed=2)
+    flux[::3] -= 0.5 * (profile(6564.632, 5) + profile(4862.69, 5))
+    flux[1::3] -= 0.5 * profile(5175.0, 5)
+    together = find_lines(table(flux, ivar, valid))
+    counts = together.group_by("spec_id").aggregate([("line_number", "max")]).to_pylist()
+    assert {row["spec_id"]: row["line_number_max"] for row in counts} == {
+        f"s{i}": 2 if i % 3 == 0 else 1 for i in range(150) if i % 3 != 2
+    }
+    alone = find_lines(table(flux[99:100], ivar[99:100], valid[99:100], ["s99"]))
+    same = together.filter(pc.equal(together["spec_id"], "s99"))
+    assert alone.num_rows == 2
+    assert alone.to_pylist() == same.to_pylist()
+
+
+def test_without_noise_nothing_is_claimed():
+    flux, ivar, valid = flat(2)
+    flux -= 0.5 * profile(6000.0, 5.0)
+    ivar[0] = np.nan
+    assert set(find_lines(table(flux, ivar, valid))["spec_id"].to_pylist()) == {"s1"}
+
+
+def test_no_spectra_no_lines_and_no_foreign_grid():
+    flux, ivar, valid = flat()
+    assert find_lines(table(flux, ivar, valid).slice(0, 0)).num_rows == 0
+    short = table(flux[:, :2048], ivar[:, :2048], valid[:, :2048])
+    with pytest.raises(LacusError, match="2048 pixels"):
+        find_lines(short)
+
+
+def transitions(path) -> dict[str, dict]:
+    """Matched absorption lines of a real file, by transition."""
+    table = read_fits_file(path)
+    coadd, catalogue = table[1], table[2]
+    loglam = np.asarray(coadd.column("loglam"), dtype=float)
+    row = {
+        "release": "DR17",
+        "spec_id": path.stem,
+        "wavelength_grid": "log10",
+        "coeff0": round(loglam[0], 4),
+        "coeff1": 1e-4,
+        "wavelength": None,
+        "flux": np.asarray(coadd.column("flux"), dtype=np.float32),
+        "ivar": np.asarray(coadd.column("ivar"), dtype=np.float32),
+        "and_mask": np.asarray(coadd.column("and_mask"), dtype=np.int32),
+        "file_sha256": "0" * 64,
+    }
+    about = {
+        "release": "DR17",
+        "spec_id": path.stem,
+        "z_or_rv_kms": float(catalogue.column("Z")[0]) * SPEED_OF_LIGHT_KMS,
+        "ebv_sfd": None,
+        "wavelength_frame": "vacuum",
+    }
+    spectra = pa.Table.from_pylist([row])
+    spectra = spectra.append_column("crval1", pa.nulls(1, pa.float64()))
+    spectra = spectra.append_column("cd1_1", pa.nulls(1, pa.float64()))
+    done, _ = preprocess_table(
+        spectra, pa.Table.from_pylist([about]), RECIPES["default"], datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    return {
+        line["transition"]: line
+        for line in find_lines(done).to_pylist()
+        if line["transition"] and line["kind"] == "absorption"
+    }
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("spec-7454-56751-0770", {"Ca II K", "Ca II H", "Mg I b1", "Mg I b2", "Na I D1"}),
+        ("spec-2942-54521-0124", {"Ca II K", "Ca II H", "H alpha", "H beta", "Mg I b1"}),
+        ("spec-4055-55359-0001", {"Ca II K", "H alpha", "H beta", "H gamma"}),
+        ("spec-0618-52049-0372", {"Mg I b1", "Na I D1", "Ca I 4226"}),
+    ],
+    ids=["K0V", "G2", "F3", "M1"],
+)
+def test_real_stars_show_the_lines_of_their_class(real_data, name, expected):
+    found = transitions(real_data / "sdss" / "spec" / f"{name}.fits")
+    assert expected <= set(found)
+    narrow = [found[key] for key in expected if key.startswith(("H ", "Ca II"))]
+    assert all(abs(line["velocity_offset_kms"]) < 90 for line in narrow)
+
+
+@pytest.mark.real
+def test_real_a_stars_show_balmer_lines(real_data):
+    models = pq.read_table(
+        real_data / "sdss" / "stellar_spectra.parquet", filters=[("subclass", "==", "A0")]
+    )
+    spectra = pa.table(
+        {
+            "release": ["DR17"] * len(models),
+            "spec_id": [f"a{i}" for i in range(len(models))],
+            "wavelength_grid": ["log10"] * len(models),
+            "coeff0": models["coeff0"],
+            "coeff1": models["coeff1"],
+            "crval1": pa.nulls(len(models), pa.float64()),
+            "cd1_1": pa.nulls(len(models), pa.float64()),
+            "wavelength": pa.nulls(len(models), pa.list_(pa.float64())),
+            "flux": models["flux"],
+            # Models have no noise; that of an observation at S/N 30 stands in for it.
+            "ivar": [
+                np.full(len(flux), (30 / np.median(flux)) ** 2)
+                for flux in models["flux"].to_numpy()
+            ],
+            "and_mask": pa.nulls(len(models), pa.list_(pa.int32())),
+            "file_sha256": ["0" * 64] * len(models),
+        }
+    )
+    nothing = pa.schema(
+        [
+            ("release", pa.string()),
+            ("spec_id", pa.string()),
+            ("z_or_rv_kms", pa.float64()),
+            ("ebv_sfd", pa.float64()),
+            ("wavelength_frame", pa.string()),
+        ]
+    ).empty_table()
+    done, _ = preprocess_table(
+        spectra, nothing, RECIPES["no_rest_frame"], datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    found = find_lines(done, Settings(tolerance_kms=600))
+    for transition in ("H alpha", "H beta", "H gamma", "H delta"):
+        lines = found.filter(pc.equal(found["transition"], transition))
+        assert lines.num_rows > 0.85 * len(models), transition
+        assert pc.min(lines["equivalent_width_A"]).as_py() > 1.5
