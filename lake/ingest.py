@@ -173,19 +173,18 @@ class _Job:
         """Look again at what is new, now that all files have been hashed."""
         if all(r.file.sha256 for r in self.todo.new):
             return
-        read = {r.file.path: r for r in self._records()}
-        lost = [r for r in read.values() if not r.file.sha256]
+        read = {r.registration: r for r in self._records()}
         registered = [
-            read[r.file.path] if r.file.path in read and not r.file.sha256 else r
-            for r in self.todo.registered
+            read.get(r.registration, r) if not r.file.sha256 else r for r in self.todo.registered
         ]
+        lost = [r for r in registered if not r.file.sha256]
         self.todo = compare(
             [r for r in registered if r.file.sha256], self.todo.unreadable + lost, self.todo.known
         )
         self.gone, self.kept = self.todo.gone, self.todo.kept
-        new = {id(r) for r in self.todo.new}
+        new = {r.registration for r in self.todo.new}
         for batch in self._all_batches():
-            batch.records = [r for r in batch.records if id(r) in new]
+            batch.records = [r for r in batch.records if r.registration in new]
 
     def _take_table(self, role: TableRole, record: Record) -> Batch:
         """Read, conform and stage one file, and check it by itself."""

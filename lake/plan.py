@@ -46,6 +46,11 @@ class Record:
         return (self.file.role, self.file.sha256, self.file.options_json, self.version)
 
     @property
+    def registration(self) -> tuple[str, Path, str]:
+        """Role, path and options: one registered file, whatever its bytes."""
+        return (self.file.role, self.file.path, self.file.options_json)
+
+    @property
     def place(self) -> tuple[str, Path]:
         """Role and path: a file replaces the one that was read in the same place."""
         return (self.file.role, self.file.path)

@@ -21,7 +21,7 @@ from lake.inputs import RecordRole
 CONSERVATION = """
 SELECT f.name, f.rows_committed, count(s.spec_id) AS stored
 FROM meta.files AS f FULL JOIN sdss.spectra AS s ON s.file_sha256 = f.sha256
-WHERE f.mission = 'sdss' AND f.status = 'committed'
+WHERE f.mission = 'sdss' AND f.role = 'spectra' AND f.status = 'committed'
 GROUP BY ALL HAVING f.rows_committed IS DISTINCT FROM count(s.spec_id)
 """
 opened: list[str] = []
@@ -199,6 +199,27 @@ def test_a_key_in_two_files_rejects_the_second(home, write):
     assert stored(home) == [("A", 3), ("C", 1)]
     assert stored(home, "spec_id", "sdss.loading_log") == [("A",), ("C",)]
     assert len(run(home).rejected) == 1
+
+
+def test_tables_of_labels_come_in_beside_new_records(home, write, tmp_path, monkeypatch):
+    import lake.sdss
+    from lake.sdss.label_catalogue import LABELS_ROLE
+
+    monkeypatch.setattr(lake.sdss, "ROLES", {"spectra": ROLE, "labels": LABELS_ROLE})
+    write("a.txt", "A,3\n")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("spec_id,class\nA,K3III\nB,A0\n")
+    home.add(Source("sdss", "R", "labels", (labels,)))
+    assert run(home).describe() == "2 files in (3 rows), 0 unchanged, 0 out, 0 rejected"
+    assert stored(home, "object_id, class_original", "sdss.label_catalogue") == [
+        ("A", "K3III"), ("B", "A0"),
+    ]  # fmt: skip
+    write("b.txt", "B,3\n")
+    again = tmp_path / "again.csv"
+    again.write_text("spec_id,class\nA,K4III\n")
+    home.add(Source("sdss", "R", "labels", (again,)))
+    assert run(home).describe() == "2 files in (2 rows), 2 unchanged, 0 out, 0 rejected"
+    assert stored(home, "count(*)", "sdss.label_catalogue") == [(3,)]
 
 
 def test_equal_bytes_count_once(home, write, monkeypatch):

@@ -27,8 +27,14 @@ def _csc() -> tuple[str, _Write]:
     return csc.RELEASE, csc.write_sample
 
 
+def _sdss() -> tuple[str, _Write]:
+    from lake.sample import sdss
+
+    return sdss.RELEASE, sdss.write_sample
+
+
 # A mission's release and writer, imported when asked for.
-MISSIONS: dict[str, Callable[[], tuple[str, _Write]]] = {"csc": _csc}
+MISSIONS: dict[str, Callable[[], tuple[str, _Write]]] = {"csc": _csc, "sdss": _sdss}
 
 
 def write_samples(directory: Path, size: Size = "small", seed: int = 42) -> list[SampleFile]:

@@ -199,4 +199,4 @@ def test_the_samples_say_how_they_are_to_be_added(tmp_path):
         ("csc", "CSC-sample", "detections"),
         ("csc", "CSC-sample", "labels"),
     ]
-    assert all(file.path.is_file() for file in files)
+    assert all(file.path.exists() for file in files)
