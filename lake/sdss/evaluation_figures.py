@@ -163,7 +163,7 @@ def _draw_snr(
     """Accuracy of the spectra as they are, in bins, and of those with noise injected."""
     bins = scores.accuracy_by_snr(snr, correct, _SNR_EDGES)
     used = bins.x > 0
-    error = np.abs(np.stack([bins.low, bins.high]) - bins.accuracy)[:, used]
+    error = _whiskers(bins)[:, used]
     axes.errorbar(
         bins.x[used],
         bins.accuracy[used],
@@ -192,6 +192,11 @@ def _draw_snr(
     axes.legend(loc="lower right")
 
 
+def _whiskers(bins: scores.Bins) -> FloatArray:
+    """How far the intervals reach below and above the accuracy, shape (2, b)."""
+    return np.stack([bins.accuracy - bins.low, bins.high - bins.accuracy])
+
+
 def _draw_reliability(axes: Axes, confidence: FloatArray, correct: npt.NDArray[np.bool_]) -> None:
     """Accuracy against confidence, over the number of spectra with that confidence."""
     bins = scores.reliability(confidence, correct)
@@ -208,7 +213,7 @@ def _draw_reliability(axes: Axes, confidence: FloatArray, correct: npt.NDArray[n
     axes.errorbar(
         bins.x,
         bins.accuracy,
-        yerr=np.abs(np.stack([bins.low, bins.high]) - bins.accuracy),
+        yerr=_whiskers(bins),
         fmt="o",
         color=INK,
         lw=0.8,

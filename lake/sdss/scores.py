@@ -244,7 +244,8 @@ def wilson(
     share = successes / n
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    # At shares of 0 and 1 the interval ends there but for rounding.
+    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
 
 
 def noise_levels(levels: Iterable[str]) -> list[str]:

@@ -96,6 +96,12 @@ def test_wilson_interval():
     assert np.isnan(high[2])
 
 
+def test_wilson_holds_the_share_to_the_last_digit():
+    n = np.arange(1, 1000)
+    assert (scores.wilson(n, n)[1] == 1).all()
+    assert (scores.wilson(0 * n, n)[0] == 0).all()
+
+
 def test_levels_of_noise_by_number():
     assert scores.noise_levels(["as observed", "20", "5", "10", "5"]) == [
         "5", "10", "20", "as observed",
