@@ -74,4 +74,6 @@ def factor(unit: str) -> float | None:
             at = match.end()
     if tuple(powers) != _FLUX_DENSITY:
         return None
-    return float(f"{size / _SIZE:.12g}")
+    found = float(f"{size / _SIZE:.12g}")
+    # Outside this the unit is a misprint, and its square may be no number at all.
+    return found if 1e-30 <= found <= 1e30 else None

@@ -14,12 +14,14 @@ image      image with one spectrum, or several, and a solution in its header (ap
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU, TABLES
+from lake.formats.fits_layout import Column, Layout
 from lake.sdss.images import images, is_image
 from lake.sdss.metadata import Place, Row, text, whole
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
@@ -61,13 +63,14 @@ def spectra(file: FitsFile) -> tuple[bool, Found]:
     index = 1
     while (hdu := hdu_at(file, index)) is not None:
         if hdu.kind in TABLES:
-            names = hdu.layout.by_name
+            names = _numbers(hdu)
             flux = _first(names, _FLUX)
+            vector = _first(_numbers(hdu, vectors=True), _FLUX)
+            if (flux or vector) and not hdu.rows:
+                raise Unusable("the table of the spectrum has no rows", f"HDU {index}")
+            if vector is not None:
+                return hdu.rows > 1, _vectors(file, hdu, vector)
             if flux is not None:
-                if not hdu.rows:
-                    raise Unusable("the table of the spectrum has no rows", f"HDU {index}")
-                if names[flux].pointer or names[flux].count > 1:
-                    return hdu.rows > 1, _vectors(file, hdu, flux)
                 if index == 1 and "loglam" in names:
                     return False, iter([(1, spec(file, hdu, flux))])
                 if _first(names, _LOG_WAVELENGTH + _WAVELENGTH) or not any(
@@ -93,7 +96,7 @@ def spec(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
         The wavelengths are no solution, or HDU 2 is the row of another plate or fibre.
     """
     header = file[0].header
-    names = hdu.layout.by_name
+    names = _numbers(hdu)
     loglam = hdu.column("loglam")
     grid = placed(hdu, of_loglam, loglam, header.get("COEFF0"), header.get("COEFF1"))
     arrays: dict[str, Array] = {
@@ -134,7 +137,7 @@ def _agreement(header: Place | Row, row: Row) -> list[str]:
 
 def table(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
     """Spectrum of a table with a pixel to a row."""
-    names = hdu.layout.by_name
+    names = _numbers(hdu)
     grid = None
     if column := _first(names, _LOG_WAVELENGTH):
         grid = placed(hdu, of_loglam, hdu.column(column), None, None)
@@ -152,8 +155,8 @@ def table(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
 
 def _vectors(file: FitsFile, hdu: HDU, flux: str) -> Found:
     """Spectra of a table with a spectrum to a row."""
-    names = hdu.layout.by_name
-    mastar = _first(names, ("mangaid", "mangaid_1")) is not None and "disp" in names
+    names = _numbers(hdu, vectors=True)
+    mastar = "disp" in names and ("mangaid" in hdu or "mangaid_1" in hdu)
     log_wavelength, wavelength = _first(names, _LOG_WAVELENGTH), _first(names, _WAVELENGTH)
     fluxes, unit = hdu.column(flux), _unit(hdu, flux, file[0].header)
     companions = {n: (c, hdu.column(c)) for n, c in _companions(names).items()}
@@ -211,6 +214,20 @@ def _companions(names: dict[str, Any]) -> dict[str, str]:
     found = {name: column for name, aliases in asked.items() if (column := _first(names, aliases))}
     error = found.pop("error", None)
     return found if error is None or "ivar" in found else {**found, "error": error}
+
+
+def _numbers(hdu: HDU, vectors: bool = False) -> dict[str, Column]:
+    """Columns of numbers by their names in small letters: with one in a cell, or with several."""
+    return _numbers_of(hdu.layout, vectors)
+
+
+@lru_cache(maxsize=256)
+def _numbers_of(layout: Layout, vectors: bool) -> dict[str, Column]:
+    return {
+        name: column
+        for name, column in layout.by_name.items()
+        if column.code in "BIJKED" and (bool(column.pointer) or column.count != 1) == vectors
+    }
 
 
 def _first(names: dict[str, Any], wanted: Sequence[str]) -> str | None:

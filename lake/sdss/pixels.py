@@ -56,7 +56,9 @@ class Pixels:
         """Median of flux times the root of ivar over good pixels; None without ivar."""
         if "ivar" not in self.arrays:
             return None
-        return _median((self.arrays["flux"] * np.sqrt(self.arrays["ivar"]))[self.good])
+        with np.errstate(over="ignore", invalid="ignore"):
+            ratio = _median((self.arrays["flux"] * np.sqrt(self.arrays["ivar"]))[self.good])
+        return ratio if ratio is not None and np.isfinite(ratio) else None
 
     def bad_share(self) -> float | None:
         """Share of pixels that are masked in all exposures or have no weight, or no flux."""
@@ -113,7 +115,11 @@ def take_pixels(spectrum: Spectrum, notes: list[str], warnings: list[str]) -> Pi
         notes.append(f"flux converted from {unit!r} to {UNIT}")
     elif unit and scale is None:
         warnings.append(f"the unit of the flux, {unit!r}, cannot be converted to {UNIT}")
-    flux = arrays["flux"] = np.array(arrays["flux"], np.float32)
+    # What is too large for float32 becomes infinite, and is counted below.
+    with np.errstate(over="ignore"):
+        flux = arrays["flux"] = np.array(arrays["flux"], np.float32)
+        if "ivar" in arrays:
+            arrays["ivar"] = np.array(arrays["ivar"], np.float32)
     good = np.isfinite(flux)
     if not good.all():
         finite = int(np.count_nonzero(good))
@@ -122,7 +128,7 @@ def take_pixels(spectrum: Spectrum, notes: list[str], warnings: list[str]) -> Pi
         warnings.append(f"flux is not finite in {size - finite} of {size} pixels")
     mask = arrays.get("and_mask")
     if "ivar" in arrays:
-        ivar = arrays["ivar"] = np.array(arrays["ivar"], np.float32)
+        ivar = arrays["ivar"]
         # NaN is not positive; infinity is no weight either.
         weighted = (ivar > 0) & (ivar < np.inf)
         if not weighted.all():

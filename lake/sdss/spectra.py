@@ -262,7 +262,7 @@ def _spec_id(values: dict[str, Any], spectrum: Spectrum, path: PurePath, several
     plate, mjd, fiber = get("plate"), get("mjd"), get("fiber")
     if plate is not None and mjd is not None and fiber is not None:
         return f"{plate:04d}-{mjd:05d}-{fiber:04d}"
-    if plate is None and mjd and get("field") is not None and get("catalogid"):
+    if mjd is not None and get("field") is not None and get("catalogid"):
         return f"{values['field']:06d}-{mjd:05d}-{values['catalogid']}"
     if get("mangaid"):
         parts = (values["mangaid"], plate, get("ifu"), mjd)

@@ -90,7 +90,8 @@ def companion(name: str, values: Array) -> dict[str, Array]:
         return {"ivar": inverse_square(values)}
     if name.endswith("mask") and values.dtype.kind == "f":
         # Masks of old images are floating-point numbers.
-        return {name: np.nan_to_num(values).astype(np.int64).astype(np.int32)}
+        bits = np.clip(np.nan_to_num(values), -(2.0**31), 2.0**31 - 1)
+        return {name: bits.astype(np.int64).astype(np.int32)}
     return {name: values}
 
 
