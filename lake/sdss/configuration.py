@@ -67,7 +67,7 @@ class Configuration:
     dropout: float = 0.3
     patience: int = 20
     calibration_snr: tuple[float | None, ...] = (5.0, 10.0, 20.0, None)
-    accepted_accuracy: float = 0.9
+    accepted_accuracy: float = 0.92
     seed: int = 0
 
     def __post_init__(self) -> None:
