@@ -100,7 +100,7 @@ class HDU:
             self.shape = tuple(reversed(plain[0]))
             return self._present(size)
         bitpix = self._front.get("BITPIX")
-        if bitpix not in PIXEL_DTYPES:
+        if type(bitpix) is not int or bitpix not in PIXEL_DTYPES:
             raise Malformed(f"keyword BITPIX is {bitpix!r}, expected 8, 16, 32, 64, -32 or -64")
         axes = self._axes
         self.shape = tuple(reversed(axes))
@@ -341,7 +341,8 @@ def _plain(cards: bytes, primary: bool) -> tuple[tuple[int, ...], int] | None:
     try:
         axes = tuple(header.integer(f"NAXIS{n}") for n in range(1, header.integer("NAXIS") + 1))
         bitpix = header.get("BITPIX")
-        if bitpix not in PIXEL_DTYPES or (primary and axes[:1] == (0,)):
+        # -32.0 would be found among the keys, too.
+        if type(bitpix) is not int or bitpix not in PIXEL_DTYPES or (primary and axes[:1] == (0,)):
             return None
         elements = prod(axes) if axes else 0
         if not primary:
