@@ -124,7 +124,7 @@ _CONTINUUM = Step(
     normalise_continuum,
     {
         "bandwidth": 120,
-        "block": 16,
+        "block": 32,
         "depth": 0.3,
         "iterations": 1,
         "floor": 0.02,

@@ -258,10 +258,12 @@ def resample(
     """
     grid = Grid(start, step, size)
     edges, n = grid.edges, len(spectra)
+    enough = coverage * np.diff(edges)
     flux, ivar = np.zeros((n, size)), np.zeros((n, size))
     valid = np.zeros((n, size), dtype=bool)
     notes: Warnings = {}
     known = spectra.has_ivar
+    ivar[~known] = np.nan
     for i in range(n):
         length = int(spectra.n_pixels[i])
         wavelength = spectra.wavelength[i, :length]
@@ -270,37 +272,34 @@ def resample(
             continue
         old = pixel_edges(wavelength)
         width = np.diff(old)
-        # Where the new edges lie among the old ones, in whole and broken old pixels.
-        place = np.interp(edges, old, np.arange(length + 1.0))
-        first = np.minimum(place.astype(np.intp), length - 1)
-        part = place - first
-        weight = np.where(spectra.valid[i, :length], width, 0.0)
-        span = _between(weight, first, part)
-        covered = span > coverage * np.diff(edges)
-        total = np.where(covered, span, 1.0)
-        flux[i] = np.where(
-            covered, _between(weight * spectra.flux[i, :length], first, part) / total, 0.0
-        )
-        valid[i] = covered
+        good = spectra.valid[i, :length]
+        # Overlaps; overlaps by flux; by variance and old width.
+        content = np.zeros((2 + int(known[i]), length))
+        content[0] = width * good
+        np.multiply(content[0], spectra.flux[i, :length], out=content[1])
         if known[i]:
-            noise = np.divide(
-                weight * width, spectra.ivar[i, :length], out=np.zeros(length), where=weight > 0
-            )
-            variance = _between(noise, first, part)
-            np.divide(total**2, variance, out=ivar[i], where=covered)
-        else:
-            ivar[i] = np.nan
+            np.divide(width**2, spectra.ivar[i, :length], out=content[2], where=good)
+        total, weighted, *noise = _between(content, np.interp(edges, old, np.arange(length + 1.0)))
+        valid[i] = covered = total > enough
+        np.divide(weighted, total, out=flux[i], where=covered)
+        if noise:
+            np.divide(total**2, noise[0], out=ivar[i], where=covered)
     pixels = np.full(n, size, dtype=np.int64)
     shared = np.broadcast_to(grid.wavelength, (n, size))
     return Spectra(shared, flux, ivar, valid, known, pixels), notes
 
 
-def _between(content: FloatArray, first: npt.NDArray[np.intp], part: FloatArray) -> FloatArray:
-    """Content of the intervals between edges, each `part` of an old pixel beyond `first`."""
-    total = np.empty(len(content) + 1)
-    total[0] = 0.0
-    np.cumsum(content, out=total[1:])
-    return np.diff(total[first] + part * content[first])
+def _between(content: FloatArray, place: FloatArray) -> FloatArray:
+    """Content between places among old pixels, given in whole and broken old pixels.
+
+    Each interval is summed by itself: no pixel's size spoils the sums of others.
+    """
+    first = np.minimum(place.astype(np.intp), content.shape[1] - 1)
+    broken = content.take(first, axis=1) * (place - first)
+    whole = np.add.reduceat(content, first, axis=1)[:, :-1]
+    # Within one old pixel `reduceat` gives that pixel, not the empty sum.
+    whole[:, first[1:] == first[:-1]] = 0.0
+    return whole + np.diff(broken, axis=1)
 
 
 def pad_or_crop(

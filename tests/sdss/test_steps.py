@@ -24,7 +24,7 @@ from lake.sdss.steps import (
 LIGHT = c.to_value("km/s")
 CONTINUUM = {
     "bandwidth": 120,
-    "block": 16,
+    "block": 32,
     "depth": 0.3,
     "iterations": 1,
     "floor": 0.02,
@@ -232,6 +232,27 @@ def test_masked_pixels_do_not_leak_and_thin_cover_is_invalid():
     assert out.flux.max() == pytest.approx(1.0)
     gone = np.flatnonzero(~out.valid[0])
     assert set(range(501, 549)) <= set(gone[gone < 2000])
+
+
+def test_one_wild_pixel_spoils_itself_alone():
+    wavelength = log_pixels(GRID.start, GRID.step / 2, 2 * GRID.size)
+    flux, ivar = np.ones(2 * GRID.size), np.full(2 * GRID.size, 4.0)
+    reference, _ = resample(batch(wavelength, flux, ivar), None, **TO_GRID)
+    flux[600], ivar[600] = 1e25, 1e-30
+    out, _ = resample(batch(wavelength, flux, ivar), None, **TO_GRID)
+    near = np.abs(np.arange(GRID.size) - 300) < 3
+    np.testing.assert_array_equal(out.flux[0, ~near], reference.flux[0, ~near])
+    np.testing.assert_array_equal(out.ivar[0, ~near], reference.ivar[0, ~near])
+
+
+@pytest.mark.parametrize("n", [300, 900])
+def test_coarse_pixels_are_spread_evenly(n):
+    wavelength = np.linspace(4000, 9000, n)
+    flux = np.arange(float(n))
+    out, _ = resample(batch(wavelength, flux, np.ones(n)), None, **TO_GRID)
+    lit = out.valid[0]
+    expected = np.interp(GRID.wavelength[lit], wavelength, flux)
+    np.testing.assert_allclose(out.flux[0, lit], expected, atol=0.6)
 
 
 def test_without_a_wavelength_solution_nothing_is_made_up():
