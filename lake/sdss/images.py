@@ -90,7 +90,7 @@ def _rows(one: Spectrum, fluxes: Array, images: dict[str, Array], plug_map: HDU 
     for i, flux in enumerate(fluxes):
         places = one.places if plug_map is None else [Row(plug_map, i), *one.places]
         arrays = {name: values[i] for name, values in images.items()}
-        # A plate's rows are its fibres in their order.
+        # The rows of a whole plate are its fibres in their order.
         known = {"fiber": (i + 1, "row of the image")} if one.layout == "spPlate" else {}
         yield i + 1, Spectrum(one.layout, one.hdu, one.grid, flux, places, one.flux_unit, i + 1,
                               arrays, known, list(one.notes))  # fmt: skip

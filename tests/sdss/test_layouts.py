@@ -108,6 +108,8 @@ def test_plates_give_a_spectrum_to_a_fibre():
 def test_plates_without_a_plug_map_count_fibres_and_know_no_positions():
     rows = taken(files.sp_plate(plug_map=False)[0])
     assert [r["fiber"] for r in rows["sdss.spectra_metadata"]] == [1, 2, 3]
+    # Which fibres they are is a guess, and no name to go by.
+    assert [r["spec_id"] for r in rows["sdss.spectra"]] == [f"spectrum-{n}" for n in (1, 2, 3)]
     assert all(r.get("ra_deg") is None for r in rows["sdss.spectra_metadata"])
 
 
