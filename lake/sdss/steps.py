@@ -4,6 +4,7 @@ Every step takes a batch and gives a new one, with warnings by row. A row's resu
 depend on the rows beside it, so that a batch of one gives the same numbers as a batch of many.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +34,6 @@ UNUSABLE_BITS = {
     "BADSKYCHI": 27,
     "REDMONSTER": 28,
 }
-_UNUSABLE = np.int32(sum(1 << bit for bit in UNUSABLE_BITS.values()))
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,26 @@ class Facts:
     and_mask: npt.NDArray[np.int32]
 
 
-def mask_bad_pixels(spectra: Spectra, facts: Facts) -> tuple[Spectra, Warnings]:
-    """Leave out pixels that are flagged (`UNUSABLE_BITS`), without weight or not finite.
+def mask_bad_pixels(
+    spectra: Spectra, facts: Facts, *, unusable: Sequence[str] = tuple(UNUSABLE_BITS)
+) -> tuple[Spectra, Warnings]:
+    """Leave out pixels that are flagged, without weight or not finite.
 
-    The flux of what is left out becomes 0, its inverse variance too.
+    Parameters
+    ----------
+    spectra : Spectra
+    facts : Facts
+    unusable : sequence of str, optional
+        Names in `UNUSABLE_BITS`.
+
+    Returns
+    -------
+    Spectra
+        The flux of what is left out is 0, its inverse variance too.
     """
+    bits = np.int32(sum(1 << UNUSABLE_BITS[name] for name in unusable))
     known = spectra.has_ivar
-    valid = spectra.valid & ((facts.and_mask & _UNUSABLE) == 0) & np.isfinite(spectra.flux)
+    valid = spectra.valid & ((facts.and_mask & bits) == 0) & np.isfinite(spectra.flux)
     valid &= (np.isfinite(spectra.ivar) & (spectra.ivar > 0)) | ~known[:, None]
     flux = np.where(valid, spectra.flux, 0.0)
     ivar = np.where(valid | ~known[:, None], spectra.ivar, 0.0)

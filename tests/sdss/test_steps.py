@@ -27,10 +27,12 @@ CONTINUUM = {
     "block": 32,
     "depth": 0.3,
     "iterations": 1,
+    "lever": 1.1,
     "floor": 0.02,
     "significance": 3,
     "fill": 1.0,
 }
+NORMALISING = ("floor", "significance", "fill")
 TO_GRID = {"start": GRID.start, "step": GRID.step, "size": GRID.size, "coverage": 0.5}
 
 
@@ -66,7 +68,9 @@ def test_masks_flags_lack_of_weight_and_what_is_not_finite():
     and_mask[1] = 1 << UNUSABLE_BITS["BRIGHTSKY"]
     and_mask[2] = 1 << 24 | 1 << 16  # NODATA and NEARBADPIXEL do not count
     spectra = batch(np.arange(6), [1, 2, 3, 4, np.nan, 6], [1, 1, 1, 0, 1, np.nan])
-    masked, notes = mask_bad_pixels(spectra, facts(1, 6, and_mask=and_mask))
+    masked, notes = mask_bad_pixels(
+        spectra, facts(1, 6, and_mask=and_mask), unusable=["BRIGHTSKY", "NOSKY"]
+    )
     assert masked.valid[0].tolist() == [True, False, True, False, False, False]
     assert masked.flux[0].tolist() == [1, 0, 3, 0, 0, 0]
     assert masked.ivar[0].tolist() == [1, 0, 1, 0, 0, 0]
@@ -74,7 +78,7 @@ def test_masks_flags_lack_of_weight_and_what_is_not_finite():
 
 
 def test_a_spectrum_without_inverse_variance_keeps_its_pixels():
-    masked, notes = mask_bad_pixels(batch(np.arange(3), [1, np.inf, 3]), facts(1, 3))
+    masked, notes = mask_bad_pixels(batch(np.arange(3), [1, np.inf, 3]), facts(1, 3), unusable=[])
     assert masked.valid[0].tolist() == [True, False, True]
     assert np.isnan(masked.ivar).all()
     assert "no inverse variance" in notes[0]
@@ -306,7 +310,9 @@ def test_the_continuum_of_a_steep_spectrum_with_lines_is_at_one():
 
 def test_the_continuum_does_not_depend_on_the_noise():
     rng = np.random.default_rng(11)
-    settings = {key: CONTINUUM[key] for key in ("bandwidth", "block", "depth", "iterations")}
+    settings = {
+        key: CONTINUUM[key] for key in ("bandwidth", "block", "depth", "iterations", "lever")
+    }
     flux, ivar, _, _ = stellar(None)
     everywhere = np.ones((1, GRID.size), bool)
     clean, _ = smooth_continuum(flux, 1 / ivar, everywhere, **settings)
@@ -354,6 +360,7 @@ def test_blocks_must_divide_the_grid():
             block=15,
             depth=0.3,
             iterations=1,
+            lever=1.1,
         )
 
 
