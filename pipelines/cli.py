@@ -16,10 +16,16 @@ import pyarrow as pa
 
 import lake
 from lake.home import Source
-from pipelines import cli_read, progress, show
-from pipelines.command import Command, examples, in_home
-
-OK, FAILED, WRONG_USAGE, SOME_REJECTED = 0, 1, 2, 3
+from pipelines import cli_own, cli_read, progress, show
+from pipelines.command import (
+    FAILED,
+    OK,
+    SOME_REJECTED,
+    WRONG_USAGE,
+    Command,
+    examples,
+    in_home,
+)
 
 
 class _Group(click.Group):
@@ -383,5 +389,5 @@ def doctor(home: lake.Home, as_json: bool) -> None:
     sys.exit(OK if all(finding.well for finding in findings) else FAILED)
 
 
-for _command in cli_read.COMMANDS:
+for _command in (*cli_read.COMMANDS, *cli_own.COMMANDS):
     main.add_command(_command)
