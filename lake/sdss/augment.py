@@ -132,6 +132,8 @@ def augment(
         `ivar` includes the noise added; 0 where it is unknown.
     valid : ndarray of bool, shape (n, l)
     """
+    # What was masked before keeps its flux: recipes fill it as they like.
+    fill = np.where(valid, 1, np.nan_to_num(flux, nan=1.0)).astype(np.float32)
     depth = np.where(valid, flux - 1, 0).astype(np.float32)
     known = np.nan_to_num(ivar, nan=0.0, posinf=0.0).astype(np.float32)
     if settings.shift:
@@ -148,7 +150,7 @@ def augment(
     if settings.borrow:
         valid = _borrowed(valid, rng, settings.borrow)
     valid = valid & _coverage(len(depth), len(place), rng, settings)
-    return np.where(valid, 1 + depth, 1), np.where(valid, 1 / variance, 0), valid
+    return np.where(valid, 1 + depth, fill), np.where(valid, 1 / variance, 0), valid
 
 
 def _shift(
