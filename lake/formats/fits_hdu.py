@@ -13,7 +13,7 @@ from lake.errors import InputError
 from lake.formats.fits_columns import physical, to_arrow, variable
 from lake.formats.fits_header import BLOCK, CARD, Header, Malformed, read_header
 from lake.formats.fits_image import PIXEL_DTYPES, decompressed, pixels
-from lake.formats.fits_layout import Cards, Column, Layout, read_layout
+from lake.formats.fits_layout import Cards, Column, Layout, holds_image, read_layout
 
 TABLES = ("bintable", "table")
 _KINDS = {"BINTABLE": "bintable", "A3DTABLE": "bintable", "TABLE": "table", "IMAGE": "image"}
@@ -68,7 +68,7 @@ class HDU:
         kind = _KINDS_AS_WRITTEN.get(raw[:20])
         if kind is None:
             kind = _KINDS.get(str(self._front.get("XTENSION")).strip(), "other")
-        tiles = kind == "bintable" and self.header.get("ZIMAGE") is True
+        tiles = kind == "bintable" and holds_image(self._cards)
         return "compressed_image" if tiles else kind
 
     @cached_property
