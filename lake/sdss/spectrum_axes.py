@@ -174,7 +174,9 @@ def _limits(
         calm = there & ~((error > _NOISY * np.median(known)) & (good < _SURE * error))
     low, high = np.percentile(good[calm], [0.2, 99.8])
     if model is not None and np.any(model):
-        low, high = min(low, model[calm].min()), max(high, model[calm].max())
+        # Models run wild at their ends, and rise to peaks in emission lines.
+        low = min(low, np.percentile(model[calm], 0.2))
+        high = max(high, model[calm].max())
     span = (high - low) or abs(high) or 1.0
     # A spectrum that comes near zero is shown from there.
     low = 0.0 if 0 < low < 0.5 * high else low - 0.1 * span
