@@ -50,7 +50,7 @@ def values(variables: list[Any]) -> list[npt.NDArray]:
 def fit(
     network: Any, material: Material, state: Path | None, progress: Progress | None
 ) -> tuple[list[dict[str, float]], int]:
-    """Train a network and leave the weights of its best epoch in it.
+    """Train a network and leave the weights of the epoch that counts in it.
 
     Parameters
     ----------
@@ -89,8 +89,9 @@ def fit(
         for variables, kind in ((network.variables, "network"), (optimizer.variables, "optimizer")):
             for variable, value in zip(variables, arrays[kind], strict=True):
                 variable.assign(value)
+    patience = configuration.patience
     while len(history) < configuration.epochs and (
-        not history or len(history) - best_epoch < configuration.patience
+        patience is None or len(history) - best_epoch < patience
     ):
         rate = float(optimizer.learning_rate.numpy())
         loss, right, count = 0.0, 0, 0
@@ -107,7 +108,7 @@ def fit(
             "learning_rate": rate,
         }
         history.append(line)
-        if val_loss <= min(entry["val_loss"] for entry in history):
+        if patience is None or val_loss <= min(entry["val_loss"] for entry in history):
             best_epoch, best = len(history), values(network.weights)
         if state is not None:
             arrays = {
