@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake.conform import some_names
 from lake.errors import InputError
