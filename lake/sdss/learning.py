@@ -338,8 +338,10 @@ def variants(base: Configuration) -> Iterator[tuple[str, str, str, Configuration
     The recipes are compared with the default network, the networks on the default recipe; the
     published toolkit's network comes on its own recipe too.
     """
-    for recipe in ("no_continuum", "no_rest_frame", "minmax"):
-        yield "recipe", recipe, recipe, base
+    # The network flattens its input by itself, which would hide that a recipe does not.
+    plain = replace(base, flatten=0)
+    for recipe, used in (("no_continuum", plain), ("no_rest_frame", base), ("minmax", plain)):
+        yield "recipe", recipe, recipe, used
     for name, changes in _WITHOUT.items():
         yield "network", name, "default", replace(base, **changes)
     yield "network", "seed network", "default", CONFIGURATIONS["seed"]

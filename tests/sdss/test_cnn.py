@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow")
+pytest.importorskip("lake.sdss.cnn")
 
 from lake.errors import LacusError
 from lake.sdss import cnn
