@@ -1,10 +1,7 @@
 """What the network sees of a spectrum, and the noise measured in it."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter1d
 
 from lake.sdss.configuration import Configuration
 
@@ -48,41 +45,40 @@ def flatten(flux: npt.NDArray[np.floating], valid: BoolArray, width: int) -> Flo
     seen = np.zeros(flux.shape, np.float32)
     np.copyto(seen, flux, where=valid, casting="same_kind")
     mean = _running_sum(_running_sum(seen, width), width)
-    mean /= np.maximum(_count(_count(valid, width), width), 1)
+    size = 2 * width + 1
+    near = _running_sum(valid, width, np.min_scalar_type(size))
+    near = _running_sum(near, width, np.min_scalar_type(size**2))
+    mean /= np.maximum(near, 1)
     np.clip(mean, 0.2, None, out=mean)
     np.divide(seen, mean, out=mean)
     np.copyto(mean, 1, where=~valid)
     return mean
 
 
-def _running_sum(values: FloatArray, width: int) -> FloatArray:
-    """Sum of the 2 `width` + 1 pixels around each one, as far as there are any."""
-    size = 2 * width + 1
-    total = uniform_filter1d(values, size, axis=1, mode="constant")
-    total *= np.float32(size)
-    return np.asarray(total)
+def _running_sum(values: npt.NDArray, width: int, kind: npt.DTypeLike = np.float32) -> npt.NDArray:
+    """Sum of the 2 `width` + 1 pixels around each one, as far as there are any.
 
-
-def _count(values: npt.NDArray[Any], width: int) -> npt.NDArray[np.unsignedinteger]:
-    """`_running_sum` of whole numbers, or of what is True, in the smallest type that holds it.
-
-    Sums of 1, 2, 4, ... neighbours, each made of two of the one before, are put together.
+    Sums of 1, 2, 4, ... neighbours, each made of two of the one before, are put together:
+    rounding errors do not pile up along a spectrum. The rows lie in one, with zeros between.
     """
-    size = 2 * width + 1
-    most = 1 if values.dtype == bool else int(values.max(initial=0))
-    padded: npt.NDArray[np.unsignedinteger] = np.zeros(
-        (len(values), values.shape[1] + 2 * width), np.min_scalar_type(size * most)
-    )
-    padded[:, width : width + values.shape[1]] = values
-    total: npt.NDArray[np.unsignedinteger] = np.zeros(values.shape, padded.dtype)
-    sums, reach, place = padded, 1, 0
-    while reach <= size:
+    n, length = values.shape
+    size, stride = 2 * width + 1, length + 2 * width
+    padded = np.zeros((n, stride), kind)
+    padded[:, width : width + length] = values
+    sums, other = padded.reshape(-1), np.empty(n * stride, kind)
+    total = np.zeros(n * stride, kind)
+    whole = total[: n * stride - size + 1]
+    reach, place = 1, 0
+    while True:
         if size & reach:
-            total += sums[:, place : place + values.shape[1]]
+            whole += sums[place : place + len(whole)]
             place += reach
-        sums = sums[:, :-reach] + sums[:, reach:]
+        if 2 * reach > size:
+            return total.reshape(n, stride)[:, :length]
+        further = len(sums) - reach
+        np.add(sums[:further], sums[reach:], out=other[:further])
+        sums, other = other[:further], sums
         reach *= 2
-    return total
 
 
 def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> FloatArray:
@@ -112,7 +108,7 @@ def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> Fl
     logarithm -= logarithm.sum(axis=1, keepdims=True) / count.astype(np.float32)
     logarithm *= known
     local = _running_sum(logarithm, _NEIGHBOURS)
-    local /= np.maximum(_count(known, _NEIGHBOURS), 1)
+    local /= np.maximum(_running_sum(known, _NEIGHBOURS, np.uint8), 1)
     np.minimum(logarithm, local, out=local)
     local *= known
     return np.exp(local, out=local)
@@ -151,7 +147,8 @@ def noise_level(depth: FloatArray, weight: FloatArray, valid: BoolArray) -> Floa
     np.abs(own, out=own)
     own *= np.sqrt(weight[:, 1:-1])
     np.copyto(own, np.where(np.arange(size) % 2, np.inf, -1).astype(np.float32), where=~triple)
-    difference.partition(size // 2 + spare, axis=1)
+    # Floating-point numbers of one sign, and -1, stand in the order of their bits.
+    difference.view(np.int32).partition(size // 2 + spare, axis=1)
     median = difference[:, size // 2 + spare]
     level = np.where(count >= 10, median / _SECOND_DIFFERENCE, _NOISE_RANGE[1])
     return np.clip(level, *_NOISE_RANGE).astype(np.float32)

@@ -166,3 +166,16 @@ def test_what_the_network_sees_is_the_plain_computation(width):
     np.testing.assert_allclose(x, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(noise, log_noise, atol=1e-5)
     np.testing.assert_array_equal(beside[:, 0], noise)
+
+
+@pytest.mark.parametrize("width", [1, 7, 50, 400])
+def test_a_short_spectrum_alone_is_flattened(width):
+    flux = np.random.default_rng(0).uniform(0.5, 1.5, (1, 50))
+    box = np.ones(2 * width + 1)
+
+    def mean(values):
+        inner = np.convolve(values, box)[width : width + 50]
+        return np.convolve(inner, box)[width : width + 50]
+
+    expected = flux[0] / (mean(flux[0]) / mean(np.ones(50)))
+    np.testing.assert_allclose(flatten(flux, np.ones((1, 50), bool), width)[0], expected, rtol=1e-5)
