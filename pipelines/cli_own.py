@@ -1,5 +1,6 @@
 """Commands for files of one's own that need not go into a lake: classify, preprocess, predict."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -244,7 +245,10 @@ def _newest_network(home: lake.Home) -> str:
 def _all_parts(
     what: str, parts: Iterable[tuple[pa.Table, list[Any]]]
 ) -> tuple[pa.Table, list[Any]]:
-    """Gather the parts of a result, and the records of files that were rejected."""
+    """Gather the parts of a result, and the records of files that were rejected.
+
+    Spectra that came out of no step with a valid pixel are named on the way.
+    """
     tables, rejected, files = [], [], 0
     with progress.shown(what):
         for table, taken in parts:
@@ -252,9 +256,22 @@ def _all_parts(
             progress.report(f"{what}: files", files)
             tables.append(table)
             rejected += [record for record in taken if record.status == "rejected"]
+            _name_left_out(table, taken)
     if not files:
         raise lake.UsageError("there is no FITS file")
     return pa.concat_tables(tables), rejected
+
+
+def _name_left_out(table: pa.Table, taken: list[Any]) -> None:
+    made = Counter(table["file_sha256"].to_pylist())
+    for record in taken:
+        missing = record.rows_committed - made[record.file.sha256]
+        if missing > 0:
+            show.warn(
+                f"left out: {record.file.path}: {missing} of"
+                f" {show.count(record.rows_committed, 'row')} without a valid pixel"
+                " or a continuum"
+            )
 
 
 def _show_predictions(found: pa.Table) -> None:

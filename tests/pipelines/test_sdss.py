@@ -10,6 +10,7 @@ import lake
 from lake import inputs
 from pipelines import jobs
 from pipelines.defs import derivations
+from tests.sdss import files
 
 RELEASE = ("sdss", "DR17-sample")
 
@@ -49,7 +50,7 @@ def test_the_log_has_each_step_of_each_spectrum(demo_home):
     steps = demo_home.sql(
         "SELECT step_order, step_name, count(*) FROM sdss.preprocessing_log GROUP BY ALL ORDER BY 1"
     ).fetchall()
-    assert [name for _, name, _ in steps][0] == "load_spectrum"
+    assert next(name for _, name, _ in steps) == "load_spectrum"
     assert {count for *_, count in steps} == {160}
     assert [order for order, *_ in steps] == list(range(1, len(steps) + 1))
 
@@ -139,6 +140,16 @@ def test_preprocess_runs_the_recipe_of_the_seed(spectra, lacus, tmp_path):
     assert lacus("preprocess", tmp_path / "none.fits", "-o", output).exit_code == 3
 
 
+def test_spectra_that_are_left_out_are_named(lacus, tmp_path):
+    bare, good = tmp_path / "bare.fits", tmp_path / "good.fits"
+    bare.write_bytes(files.image())
+    good.write_bytes(files.spec())
+    result = lacus("preprocess", bare, good, "-o", tmp_path / "spectra.parquet")
+    assert result.exit_code == 0
+    assert f"left out: {bare}: 1 of 1 row " in result.stderr
+    assert str(good) not in result.stderr
+
+
 @pytest.mark.parametrize("mission", ["csc", "sdss"])
 def test_plot_draws_an_object(mission, demo, lacus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -174,9 +185,9 @@ def test_bad_files_are_listed_and_the_rest_goes_on(spectra, lacus, tmp_path):
     result = lacus("run", "sdss.preprocessing_log", home=home)
     assert result.exit_code == 3, result.stderr
     reasons = dict(
-        lake.open(home).sql(
-            "SELECT name, reason FROM meta.files WHERE status = 'rejected'"
-        ).fetchall()
+        lake.open(home)
+        .sql("SELECT name, reason FROM meta.files WHERE status = 'rejected'")
+        .fetchall()
     )
     assert set(reasons) == {"cut.fits", "text.fits", spectra[0].name}
     assert "has the key (spec_id)" in reasons[spectra[0].name]
