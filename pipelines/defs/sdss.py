@@ -89,6 +89,10 @@ def labels(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> 
     found = labels.match(spectra, catalogue, radii_arcsec=radii)
     missing = labels.unmatched(found)
     context.log.info("labels by source: %s", missing)
+    if catalogue.num_rows and missing["unmatched"]:
+        context.log.warning(
+            "%d of %d spectra are in no label catalogue", missing["unmatched"], found.num_rows
+        )
     return Computed({name: found}, {name: {"how labels were found": metadata.bars(missing)}})
 
 
