@@ -263,9 +263,9 @@ def _all_parts(
 
 
 def _name_left_out(table: pa.Table, taken: list[Any]) -> None:
-    made = Counter(table["file_sha256"].to_pylist())
+    made = Counter(table["file"].to_pylist())
     for record in taken:
-        missing = record.rows_committed - made[record.file.sha256]
+        missing = record.rows_committed - made[str(record.file.path)]
         if missing > 0:
             show.warn(
                 f"left out: {record.file.path}: {missing} of"

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake import records
 from lake.commit import now
@@ -43,18 +42,23 @@ def preprocess_files(
     role = ROLES["spectra"]
     assert isinstance(role, RecordRole)
     for tables, taken in records.read_own(role, map(Path, paths)):
+        # One's own files may hold a spectrum twice: rows are told apart by their number.
+        number = pa.array(map(str, range(tables["sdss.spectra"].num_rows)), pa.string())
         made, log = preprocess_table(
-            tables["sdss.spectra"], tables["sdss.spectra_metadata"], RECIPES[recipe], now()
+            _of_release(tables["sdss.spectra"], number),
+            _of_release(tables["sdss.spectra_metadata"], number),
+            RECIPES[recipe],
+            now(),
         )
-        files = pa.table(
-            {
-                "sha256": [r.file.sha256 for r in taken],
-                "file": [str(r.file.path) for r in taken],
-            },
-            pa.schema({"sha256": pa.string(), "file": pa.string()}),
-        )
-        where = pc.index_in(made["file_sha256"], files["sha256"].combine_chunks())
-        yield made.add_column(0, "file", files["file"].take(where)), log, taken
+        files = [str(record.file.path) for record in taken for _ in range(record.rows_committed)]
+        file = pa.array(files, pa.string()).take(made["release"].combine_chunks().cast(pa.int64()))
+        made = _of_release(made, pa.repeat("own", made.num_rows))
+        log = _of_release(log, pa.repeat("own", log.num_rows))
+        yield made.add_column(0, "file", file), log, taken
+
+
+def _of_release(rows: pa.Table, release: pa.Array) -> pa.Table:
+    return rows.set_column(rows.schema.get_field_index("release"), "release", release)
 
 
 def classify_files(
