@@ -45,7 +45,8 @@ class HDU:
         self._start = start
         with self._named():
             self.header, self._data_start = read_header(data, start)
-            self.end = self._data_start + -(-self._size() // BLOCK) * BLOCK
+            self._data_size = self._size()
+            self.end = self._data_start + -(-self._data_size // BLOCK) * BLOCK
 
     def __repr__(self) -> str:
         return f"<HDU {self.index} {self.name!r} {self.kind} of {self.path}>"
@@ -166,6 +167,11 @@ class HDU:
         if not self.rows or not dtype.itemsize:
             return np.empty(self.rows, dtype)
         return np.frombuffer(self._data, dtype, self.rows, self._data_start)
+
+    @property
+    def data(self) -> bytes:
+        """Data as they lie in the file, without what fills up the last block."""
+        return bytes(self._data[self._data_start : self._data_start + self._data_size])
 
     @cached_property
     def heap(self) -> np.ndarray:
