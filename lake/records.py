@@ -145,7 +145,10 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
                 batches = _batches(columns, taken)
                 for future in written:
                     future.result()
-                written = [writer.submit(stages[name].write, b) for name, b in batches.items()]
+                written = [
+                    writer.submit(stages[name].write, b) for name, made in batches.items()
+                    for b in made
+                ]  # fmt: skip
             if last or number % _REPORT == 0:
                 progress(number)
         for future in written:
@@ -202,11 +205,15 @@ def _note_of(rejected: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(rejected)} rows left out: {first}" + (", and so on" if len(rejected) > 1 else "")
 
 
-def _no_repeats(file: InputFile, role: RecordRole, rows: Sequence[Mapping[str, Any]]) -> None:
+def _no_repeats(
+    file: InputFile, role: RecordRole, rows: Sequence[Mapping[str, Any]] | pa.Table
+) -> None:
     """Raise InputError if two rows of one file have one key."""
     if len(rows) < 2:
         return
     key = contracts.table(role.table).key[1:]
+    if isinstance(rows, pa.Table):
+        rows = rows.select([k for k in key if k in rows.column_names]).to_pylist()
     first: dict[tuple[Any, ...], int] = {}
     for number, row in enumerate(rows, 1):
         other = first.setdefault(tuple(row.get(k) for k in key), number)
@@ -215,11 +222,13 @@ def _no_repeats(file: InputFile, role: RecordRole, rows: Sequence[Mapping[str, A
             raise InputError(file.path, text, f"row {number}")
 
 
-def _batches(columns: Mapping[str, Columns], taken: list[Record]) -> dict[str, pa.RecordBatch]:
+def _batches(
+    columns: Mapping[str, Columns], taken: list[Record]
+) -> dict[str, list[pa.RecordBatch]]:
     """What was gathered, as Arrow; files with a value that its column cannot hold are rejected."""
     while True:
         try:
-            batches = {name: c.batch() for name, c in columns.items() if c.rows}
+            batches = {name: c.batches() for name, c in columns.items()}
         except MisfitError as error:
             for column in columns.values():
                 column.drop(error.reasons)
