@@ -62,7 +62,7 @@ def significance_gaussian_background(
 
     Notes
     -----
-    The likelihood ratio of Vianello 2018, ApJS 236, 17 (section 2.2), with the background that
+    The likelihood ratio of Vianello 2018, ApJS 236, 17, with the background that
     maximises the likelihood without a source.
     """
     from scipy.special import xlogy
@@ -158,8 +158,8 @@ def net_counts_upper_limit_estimated(
 
     Notes
     -----
-    The background is integrated out with uniform priors on it and on the source (Loredo 1992,
-    in Statistical Challenges in Modern Astronomy, equations 5.12 to 5.14): the posterior of the
+    The background is integrated out with uniform priors on it and on the source (Loredo 1992, in
+    Statistical Challenges in Modern Astronomy, section 5): the posterior of the
     net counts s is the mixture sum_i C_i s^i exp(-s) / i!, i = 0 .. N, with
     C_i ~ (1 + 1 / alpha)^i (N + M - i)! / (N - i)!, N counts on and M off the source.
     """

@@ -185,11 +185,11 @@ def _chi2_neyman(observed: Observed, model: FloatArray) -> FloatArray:
 
 def _chi2_pearson(observed: Observed, model: FloatArray) -> FloatArray:
     squared, _, off_variance = _net(observed, model)
-    scaled = 0.0
+    variance = model + off_variance
     if observed.off is not None:
         off, alpha = observed.need("off", "alpha")
-        scaled = alpha * off
-    return _over(squared, model + scaled + off_variance)
+        variance = variance + alpha * off
+    return _over(squared, variance)
 
 
 def _chi2_gehrels(observed: Observed, model: FloatArray) -> FloatArray:
