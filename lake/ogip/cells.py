@@ -64,7 +64,8 @@ def join(
     header : str
         All cards, 80 characters each, without END; beyond ASCII as Latin-1.
     typed : mapping of str to ndarray
-        Elements of the typed columns, all rows one after the other, as values (not as stored).
+        Elements of the typed columns, all rows one after the other, as values (not as stored);
+        NaN is TNULL in a column of integers that has one.
     data, heap : bytes or None
         As `split` gives them.
 
@@ -132,12 +133,21 @@ def _kept(layout: Layout, typed: Sequence[str], width: int) -> npt.NDArray[np.bo
 def _stored(column: Column, values: npt.NDArray) -> npt.NDArray:
     """Values as the file stores them; the inverse of `fits_columns.physical`."""
     kind = np.dtype(column.flipped) if column.flipped else column.element
-    cast = np.ascontiguousarray(values).astype(kind)
+    values = np.ascontiguousarray(values)
+    null = None
+    if kind.kind in "iu" and values.dtype.kind == "f" and column.null is not None:
+        null = np.isnan(values)
+        values = np.where(null, 0, values)
+    with np.errstate(invalid="ignore"):
+        cast = values.astype(kind)
     if kind.kind in "iu" and not np.array_equal(cast, values):
         raise LacusError(f"column {column.name!r}: a number does not fit its type {column.code}")
     if column.flipped:
         bits = cast.view(f"u{kind.itemsize}")
-        cast = (bits ^ bits.dtype.type(1 << (8 * kind.itemsize - 1))).astype(f">u{kind.itemsize}")
+        flipped = bits ^ bits.dtype.type(1 << (8 * kind.itemsize - 1))
+        cast = flipped.view(column.element.newbyteorder("=")).astype(column.element)
+    if null is not None:
+        cast[null] = column.null
     return cast
 
 

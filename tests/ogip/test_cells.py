@@ -134,6 +134,29 @@ def test_numbers_that_do_not_fit_are_refused(name, wrong, told):
     assert name in str(error.value)
 
 
+@pytest.mark.parametrize("bzero", [None, 32768])
+def test_nulls_are_tnull_again(bzero):
+    first = 0 if bzero is None else 32768
+    numbers = np.array([1, 0, 7], np.int64) + first
+    raw = file_of(
+        fits.Column("QUALITY", "I", null=-99, bzero=bzero, array=numbers.astype(np.uint16)), X=1
+    )
+    stored = np.array([1, 0, 7], ">i2").tobytes()
+    assert raw.count(stored) == 1
+    raw = raw.replace(stored, np.array([1, -99, 7], ">i2").tobytes())
+    hdu = FitsFile("x", raw)[1]
+    given = np.array([1 + first, np.nan, 7 + first])
+    made = join(hdu.header.raw.decode("latin-1"), {"QUALITY": given}, *split(hdu, ["QUALITY"]))
+    assert made == raw[BLOCK:]
+
+
+def test_a_null_needs_a_tnull():
+    hdu = FitsFile("x", TABLE)[1]
+    values_in = np.array([1.0, np.nan, 2.0])
+    with pytest.raises(LacusError, match="a number does not fit its type I"):
+        join(hdu.header.raw.decode("latin-1"), {"CHANNEL": values_in}, *split(hdu, ["CHANNEL"]))
+
+
 def test_rows_that_are_missing_are_refused():
     hdu = FitsFile("x", TABLE)[1]
     cut = split(hdu, ["RATE"])
