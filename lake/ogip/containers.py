@@ -162,7 +162,7 @@ class Response:
     @cached_property
     def groups(self) -> tuple[IntArray, IntArray, IntArray]:
         """Energy bin, first channel (from 0) and length of each group that counts, int64."""
-        taken = _ranges(self.group_offsets[:-1], self.n_grp)
+        taken = ranges(self.group_offsets[:-1], self.n_grp)
         rows = np.repeat(np.arange(self.n_energies), self.n_grp)
         return rows, self.f_chan[taken] - self.first_channel, self.n_chan[taken]
 
@@ -178,7 +178,7 @@ class Response:
         sizes = self.elements_per_bin
         if np.array_equal(np.diff(self.matrix_offsets), sizes):
             return self.matrix
-        return self.matrix[_ranges(self.matrix_offsets[:-1], sizes)]
+        return self.matrix[ranges(self.matrix_offsets[:-1], sizes)]
 
     def as_sparse(self) -> "csr_array":
         """Matrix in compressed sparse rows, shape (n_energies, n_channels).
@@ -193,7 +193,7 @@ class Response:
         shape = (self.n_energies, self.n_channels)
         small = max(int(ends[-1]), self.n_channels) <= np.iinfo(np.int32).max
         kind = np.int32 if small else np.int64
-        columns = _ranges(first, lengths, kind)
+        columns = ranges(first, lengths, kind)
         return csr_array((self.elements, columns, ends.astype(kind)), shape=shape)
 
 
@@ -220,7 +220,7 @@ class EffectiveArea:
     warnings: tuple[str, ...] = ()
 
 
-def _ranges(
+def ranges(
     starts: IntArray, lengths: IntArray, kind: type[np.signedinteger[Any]] = np.int64
 ) -> npt.NDArray[Any]:
     """Numbers ``start, start + 1, ...`` of all ranges one after the other."""
