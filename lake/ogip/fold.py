@@ -107,6 +107,9 @@ def fold(response: "Response | csr_array", model: npt.ArrayLike) -> FloatArray:
             f"the model has the shape {flux.shape}; expected one number for each of the "
             f"{matrix.shape[0]} energy bins of the response"
         )
+    if matrix.nnz == matrix.shape[0] * matrix.shape[1] and matrix.has_canonical_format:
+        # Nothing is left out, so the elements as they are stored are the rows.
+        return flux @ matrix.data.reshape(matrix.shape)
     transposed = matrix.T
     if flux.ndim == 1:
         return transposed @ flux

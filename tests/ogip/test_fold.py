@@ -78,6 +78,16 @@ def test_elements_of_overlapping_groups_add_up():
     np.testing.assert_array_equal(fold(twice, [1.0]), [1, 6, 0])
 
 
+def test_full_matrices_are_the_dense_product_too():
+    random = np.random.default_rng(9)
+    dense, models = random.random((40, 6)), random.random((5, 40))
+    full = response([[(1, row)] for row in dense], dtype=np.float64)
+    np.testing.assert_allclose(fold(full, models), models @ dense, rtol=1e-12)
+    # As many elements as a full matrix has, but two of them for one channel and none for another.
+    twice = response([[(1, [1.0]), (1, [2.0])], [(1, [4.0, 8.0])]], channels=2)
+    np.testing.assert_array_equal(fold(twice, [1.0, 1.0]), [7, 8])
+
+
 def test_a_nan_in_the_model_stays_in_the_channels_it_reaches():
     folded = fold(response(GROUPS), [1.0, np.nan, 1.0])
     assert np.isfinite(folded).all()
