@@ -142,15 +142,15 @@ def area_of_channels(
     Returns
     -------
     ndarray of float64, shape (n,)
-        Interpolated between the middles of the bins; NaN outside the bins.
+        Of the bin that holds the energy, lower bound included; NaN where none does.
 
     Raises
     ------
     LacusError
         The bins are not ascending.
     """
-    middle = (np.asarray(energ_lo) + np.asarray(energ_hi)) / 2
-    if (np.diff(middle) <= 0).any():
+    if (np.diff(energ_lo) <= 0).any():
         raise LacusError("the energies of the effective area are not ascending")
-    inside = (energy >= energ_lo[0]) & (energy <= energ_hi[-1])
-    return np.where(inside, np.interp(energy, middle, specresp), np.nan)
+    bins = np.searchsorted(energ_lo, energy, side="right") - 1
+    inside = (bins >= 0) & (energy < np.asarray(energ_hi)[bins])
+    return np.where(inside, np.asarray(specresp, dtype=np.float64)[bins], np.nan)

@@ -81,9 +81,10 @@ def test_a_band_below_its_background_is_empty(harder, softer, expected):
     assert math.isnan(error) == math.isnan(expected)
 
 
-def test_areas_are_read_between_bins_and_not_beyond():
-    lo, hi = np.array([1.0, 2, 3]), np.array([2.0, 3, 4])
-    got = area_of_channels(lo, hi, np.array([10.0, 20, 40]), np.array([0.9, 1, 2, 3.25, 4, 4.1]))
-    np.testing.assert_array_equal(got, [np.nan, 10, 15, 35, 40, np.nan])
+def test_areas_are_those_of_the_bin_and_not_beyond():
+    lo, hi = np.array([1.0, 2, 3.5]), np.array([2.0, 3, 4])
+    energy = np.array([0.9, 1, 2, 2.9, 3.2, 3.75, 4, np.nan])
+    got = area_of_channels(lo, hi, np.array([10.0, 20, 40]), energy)
+    np.testing.assert_array_equal(got, [np.nan, 10, 20, 20, np.nan, 40, np.nan, np.nan])
     with pytest.raises(LacusError, match="not ascending"):
         area_of_channels(hi[::-1], lo[::-1], np.ones(3), np.ones(1))
