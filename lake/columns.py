@@ -82,7 +82,7 @@ class Columns:
             self._rows.append(row.get("file_row", number))
 
     def _declared(self, names: Iterable[str]) -> None:
-        unknown = [n for n in names if n not in self._values and n not in self._own]
+        unknown = set(names) - self._values.keys() - self._own
         if unknown:
             raise LacusError(f"{self._table.name} declares no column {', '.join(sorted(unknown))}")
 

@@ -27,7 +27,7 @@ from lake.errors import InputError
 from lake.formats.source import load
 from lake.inputs import InputFile, RecordRole
 from lake.intake import Batch, refused
-from lake.plan import Record
+from lake.plan import Identity, Record
 from lake.store import Store
 
 #: Files that are staged together.
@@ -130,6 +130,7 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     store = Store(task.directory)
     columns = {name: Columns(contracts.table(name), task.release) for name in role.tables}
     taken: list[Record] = []
+    places: dict[Identity, int] = {}
     with contextlib.ExitStack() as stack:
         stages = {
             name: stack.enter_context(store.stage(name, task.release, columns[name].schema))
@@ -139,7 +140,7 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
         writer = stack.enter_context(ThreadPoolExecutor(1))
         written: list[Future[None]] = []
         for number, record in enumerate(task.records, 1):
-            taken.append(_read(record, role, columns))
+            taken.append(_read(record, role, columns, taken, places))
             last = number == len(task.records)
             if last or sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES:
                 batches = _batches(columns, taken)
@@ -159,8 +160,17 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     return batch
 
 
-def _read(record: Record, role: RecordRole, columns: Mapping[str, Columns]) -> Record:
-    """Read one file: its checksum, and its rows into the columns."""
+def _read(
+    record: Record,
+    role: RecordRole,
+    columns: Mapping[str, Columns],
+    taken: Sequence[Record],
+    places: dict[Identity, int],
+) -> Record:
+    """Read one file: its checksum, and its rows into the columns, once for equal files.
+
+    `places` says where in `taken` the files before it are.
+    """
     file = record.file
     try:
         raw = _bytes(file.path)
@@ -170,12 +180,21 @@ def _read(record: Record, role: RecordRole, columns: Mapping[str, Columns]) -> R
     if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was():
         return refused(record, "was changed while it was being read")
     record = replace(record, file=replace(file, sha256=sha256))
+    if record.identity in places:
+        return replace(taken[places[record.identity]], file=record.file)
+    places[record.identity] = len(taken)
+    return _parsed(record, role, columns, raw)
+
+
+def _parsed(record: Record, role: RecordRole, columns: Mapping[str, Columns], raw: bytes) -> Record:
+    """Put the rows of a file into the columns."""
+    file = record.file
     try:
         try:
             data = load(raw)
         except InputError as error:
             raise InputError(file.path, error.problem) from None
-        rows = role.records(record.file, bytes(data))
+        rows = role.records(file, bytes(data))
         out = rows.get("rejected", ())
         note = _note_of(out) if out else None
         if not rows[role.table]:
@@ -186,7 +205,7 @@ def _read(record: Record, role: RecordRole, columns: Mapping[str, Columns]) -> R
     except Exception as error:  # a reader's own failure is a reason too: the other files go on
         return refused(record, f"the reader failed: {type(error).__name__}: {error}", read=1)
     for name in role.tables:
-        columns[name].extend(rows.get(name, ()), sha256)
+        columns[name].extend(rows.get(name, ()), file.sha256)
     number = len(rows[role.table])
     return replace(
         record, status="committed", reason=note, rows_read=number + len(out),
@@ -350,11 +369,10 @@ def read_own(
                 taken.append(refused(record, f"cannot be read: {error.strerror or error}"))
                 continue
             file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
-            taken.append(_read(replace(record, file=file), role, columns))
+            taken.append(_read(replace(record, file=file), role, columns, taken, {}))
         batches = _batches(columns, taken)
         tables = {
-            name: pa.Table.from_batches([batches[name]] if name in batches else [], c.schema)
-            for name, c in columns.items()
+            name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()
         }
         yield tables, taken
 
