@@ -2,7 +2,7 @@
 
 import gzip
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +20,12 @@ _AT_ONCE = 1 << 26
 
 # Rows of the typed tables, in the order of the rows of their HDUs.
 _TYPED = {
-    "spectrum": "SELECT * FROM ogip.spectra WHERE {chosen} ORDER BY file_sha256, hdu, row",
-    "ebounds": "SELECT * FROM ogip.ebounds WHERE {chosen} ORDER BY file_sha256, hdu",
-    "effective_area": "SELECT * FROM ogip.effective_area WHERE {chosen}"
-    " ORDER BY file_sha256, hdu, row",
-    "matrix": "SELECT r.hdu, m.* FROM (FROM ogip.redistribution WHERE {chosen}) AS m JOIN"
-    " (SELECT response_id, hdu FROM ogip.responses WHERE {chosen}) AS r"
-    " ON r.response_id = m.response_id ORDER BY m.file_sha256, r.hdu, m.bin",
+    "spectrum": "SELECT * FROM ogip.spectra WHERE {chosen} ORDER BY path, hdu, row",
+    "ebounds": "SELECT * FROM ogip.ebounds WHERE {chosen} ORDER BY path, hdu",
+    "effective_area": "SELECT * FROM ogip.effective_area WHERE {chosen} ORDER BY path, hdu, row",
+    "matrix": "SELECT r.path, r.hdu, m.* FROM (FROM ogip.redistribution WHERE {chosen}) AS m JOIN"
+    " (SELECT response_id, path, hdu FROM ogip.responses WHERE {chosen}) AS r"
+    " ON r.response_id = m.response_id ORDER BY r.path, r.hdu, m.bin",
 }
 _COMPRESSED = (".gz", ".ftz")
 
@@ -81,11 +80,11 @@ def _files(read: Read, rows: pa.Table) -> list[_File]:
         " AND status = 'committed' GROUP BY ALL"
     ).to_pylist()
     size = {(row["release"], row["sha256"]): row["size"] for row in sizes}
-    found = {}
+    found = []
     for row in keys.aggregate([]).to_pylist():
         key = row["release"], row["file_sha256"]
-        found[key] = _File(*key, row["path"], size.get(key, 0))
-    return [found[key] for key in sorted(found)]
+        found.append(_File(*key, row["path"], size.get(key, 0)))
+    return sorted(found)
 
 
 def _names(files: Sequence[_File]) -> dict[_File, str]:
@@ -118,36 +117,40 @@ def _contents(read: Read, files: Sequence[_File]) -> Iterator[tuple[_File, bytes
     typed: dict[tuple[str, int], pa.Table] = {}
     for content in pc.unique(hdus["content"]).to_pylist():
         if content in _TYPED:
-            query = _TYPED[content].format(chosen=chosen)
-            typed |= _by_hdu(read(query, params * query.count("IN (")))
-    parts: dict[str, list[bytes]] = {file.sha256: [] for file in files}
+            query = _TYPED[content]
+            times = query.count("{chosen}")
+            typed |= _by_hdu(read(query.format(chosen=chosen), params * times))
+    parts: dict[str, list[dict[str, Any]]] = {}
     for hdu in hdus.to_pylist():
-        sha256, number = hdu["file_sha256"], hdu["hdu"]
-        names = hdu["typed_columns"] or []
-        try:
-            if names and (sha256, number) not in typed:
-                raise LacusError(f"no rows of ogip.{hdu['content']}")
-            cells = {name: _values(typed[sha256, number], name) for name in names}
-            parts[sha256].append(join(hdu["header"], cells, hdu["data"], hdu["heap"]))
-        except LacusError as error:
-            path = next(file.path for file in files if file.sha256 == sha256)
-            raise LacusError(f"{path}: HDU {number} cannot be written: {error}") from None
+        parts.setdefault(hdu["file_sha256"], []).append(hdu)
     for file in files:
-        if not parts[file.sha256]:
+        if file.sha256 not in parts:
             raise LacusError(f"{file.path}: the lake has no HDU of it")
-        yield file, b"".join(parts[file.sha256])
+        yield file, b"".join(_hdu(file, hdu, typed) for hdu in parts[file.sha256])
+
+
+def _hdu(file: _File, hdu: Mapping[str, Any], typed: Mapping[tuple[str, int], pa.Table]) -> bytes:
+    """Bytes of an HDU of a file."""
+    names, place = hdu["typed_columns"] or [], (file.path, hdu["hdu"])
+    try:
+        if names and place not in typed:
+            raise LacusError(f"the lake has no rows of the {hdu['content']}")
+        cells = {name: _values(typed[place], name) for name in names}
+        return join(hdu["header"], cells, hdu["data"], hdu["heap"])
+    except LacusError as error:
+        raise LacusError(f"{file.path}: HDU {hdu['hdu']} cannot be written: {error}") from None
 
 
 def _by_hdu(rows: pa.Table) -> dict[tuple[str, int], pa.Table]:
-    """Rows of each HDU; they are sorted by file and HDU."""
+    """Rows of each HDU by path and number; they are sorted by these."""
     if not rows.num_rows:
         return {}
-    files = rows["file_sha256"].combine_chunks().dictionary_encode().indices.to_numpy()
+    files = rows["path"].combine_chunks().dictionary_encode().indices.to_numpy()
     hdus = rows["hdu"].to_numpy()
     starts = np.flatnonzero(np.r_[True, (np.diff(files) != 0) | (np.diff(hdus) != 0)])
     ends = np.r_[starts[1:], rows.num_rows]
     return {
-        (rows["file_sha256"][s].as_py(), int(hdus[s])): rows.slice(s, e - s)
+        (rows["path"][s].as_py(), int(hdus[s])): rows.slice(s, e - s)
         for s, e in zip(starts.tolist(), ends.tolist(), strict=True)
     }
 
