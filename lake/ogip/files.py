@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -22,6 +22,22 @@ TABLES_OF_FILES = (
 )  # fmt: skip
 
 
+class Refused(NamedTuple):
+    """What cannot be taken of a file.
+
+    Attributes
+    ----------
+    hdu : int
+    row : int or None
+        Of a TYPE II table, from 1; None for the whole HDU.
+    reason : str
+    """
+
+    hdu: int
+    row: int | None
+    reason: str
+
+
 @dataclass
 class Contents:
     """What was found in a file; rows of its tables, without identifiers.
@@ -36,9 +52,8 @@ class Contents:
     responses : list of (Response, int or None)
         Matrices, and the HDUs of their EBOUNDS.
     typed : dict of int to list of str
-        By HDU, the columns that these hold exactly.
-    rejected : list of (int, str)
-        HDU and reason of what cannot be taken.
+        By HDU, the columns that rows of spectra, areas and channel energies hold exactly.
+    rejected : list of Refused
     """
 
     kinds: list[tuple[HDU, str]]
@@ -47,65 +62,69 @@ class Contents:
     areas: list[dict[str, Any]] = field(default_factory=list)
     responses: list[tuple[Response, int | None]] = field(default_factory=list)
     typed: dict[int, list[str]] = field(default_factory=dict)
-    rejected: list[tuple[int, str]] = field(default_factory=list)
+    rejected: list[Refused] = field(default_factory=list)
 
 
-def contents(file: FitsFile) -> Contents:
-    """Read all spectra, matrices, effective areas and channel energies of a file.
+def contents(file: FitsFile, kind: str | None = None, hdu: HDU | None = None) -> Contents:
+    """Read the spectra, matrices, effective areas and channel energies of a file.
+
+    Parameters
+    ----------
+    file : FitsFile
+    kind : str, optional
+        Only what is this, besides channel energies; see `lake.ogip.sorting.content`.
+    hdu : HDU, optional
+        Only this one, besides channel energies.
 
     Raises
     ------
     InputError
         The file is damaged, has none of these but channel energies, or none can be taken.
     """
-    found = Contents([(hdu, content(hdu)) for hdu in file])
+    found = Contents([(each, content(each)) for each in file])
     # Energies first: matrices and spectra refer to them, wherever they stand in the file.
-    order = sorted(found.kinds, key=lambda each: each[1] != "ebounds")
-    for hdu, kind in order:
-        if kind == "other":
+    for each, what in sorted(found.kinds, key=lambda pair: pair[1] != "ebounds"):
+        wanted = kind in (None, what) and hdu in (None, each)
+        if what == "other" or not (wanted or what == "ebounds"):
             continue
         try:
-            _take(hdu, kind, found)
+            _take(each, what, found)
         except InputError as error:
-            found.rejected.append((hdu.index, error.reason))
+            found.rejected.append(Refused(each.index, None, error.reason))
     if not (found.spectra or found.areas or found.responses):
-        raise InputError(file.path, _nothing(found))
+        raise InputError(file.path, _nothing(found, kind))
     return found
 
 
-def _nothing(found: Contents) -> str:
+def _nothing(found: Contents, kind: str | None) -> str:
     """Why nothing of a file is taken."""
     if found.rejected:
         more = len(found.rejected) - 1
-        return found.rejected[0][1] + (f" (and {more} more)" if more else "")
-    if found.ebounds:
-        return "has channel energies (EBOUNDS), but no spectrum, matrix or effective area"
-    there = ", ".join(f"{hdu.index} {hdu.name!r}" for hdu, _ in found.kinds)
-    return f"has no OGIP spectrum, matrix or effective area; its HDUs are {there}"
+        return found.rejected[0].reason + (f" (and {more} more)" if more else "")
+    there = ", ".join(f"{hdu.index} {hdu.name!r} ({what})" for hdu, what in found.kinds)
+    wanted = "spectrum, matrix or effective area" if kind is None else kind.replace("_", " ")
+    return f"has no OGIP {wanted}; its HDUs are {there}"
 
 
 def _take(hdu: HDU, kind: str, found: Contents) -> None:
     if kind == "ebounds":
-        row, typed = ebounds.read(hdu)
+        row, found.typed[hdu.index] = ebounds.read(hdu)
         found.ebounds[hdu.index] = {**row, "hdu": hdu.index}
     elif kind == "matrix":
         at = _energies_of(hdu, found)
         channels = None if at is None else ebounds.container(found.ebounds[at])
         found.responses.append((rmf.read(hdu, channels), at))
-        typed = rmf.typed_columns(hdu)
     elif kind == "effective_area":
-        areas, typed = arf.read(hdu)
+        areas, found.typed[hdu.index] = arf.read(hdu)
         found.areas += [{**area, "hdu": hdu.index} for area in areas]
     else:
         spectra, typed, rejected = pha.read(hdu)
         for spectrum in spectra:
             _channels_of(spectrum, found)
             found.spectra.append({**spectrum, "hdu": hdu.index})
-        found.rejected += [(hdu.index, reason) for _, reason in rejected]
+        found.rejected += [Refused(hdu.index, at, reason) for at, reason in rejected]
         # Rows that are left out are in no table: the whole HDU is kept as bytes.
-        typed = [] if rejected else typed
-    if hdu.kind == "bintable":
-        found.typed[hdu.index] = kept(hdu, typed)
+        found.typed[hdu.index] = [] if rejected else typed
 
 
 def _energies_of(matrix: HDU, found: Contents) -> int | None:
@@ -182,7 +201,7 @@ def records(file: InputFile, data: bytes) -> Records:
         rows["ogip.redistribution"] = pa.concat_tables(matrices)
     if found.rejected:
         rows["rejected"] = [
-            {"file_row": at + 1, "reason": reason} for at, reason in sorted(found.rejected)
+            {"file_row": each.hdu + 1, "reason": each.reason} for each in found.rejected
         ]
     return rows
 
@@ -203,7 +222,11 @@ def _place(hdu: int, row: int | None) -> str:
 
 
 def _hdu(hdu: HDU, kind: str, found: Contents) -> dict[str, Any]:
-    typed = found.typed.get(hdu.index) or []
+    typed = found.typed.get(hdu.index, [])
+    if any(response.about["hdu"] == hdu.index for response, _ in found.responses):
+        typed = rmf.typed_columns(hdu)
+    # Cells of ASCII tables are text.
+    typed = kept(hdu, typed) if hdu.kind == "bintable" else []
     data, heap = split(hdu, typed)
     raw = hdu.header.raw
     return {
