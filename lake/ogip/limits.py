@@ -164,7 +164,7 @@ def net_counts_upper_limit_estimated(
     C_i ~ (1 + 1 / alpha)^i (N + M - i)! / (N - i)!, N counts on and M off the source.
     """
     from scipy.optimize import brentq
-    from scipy.special import gammaincc, gammaln
+    from scipy.special import betaln, gammaincc
 
     values = np.array([counts, off_counts, alpha], dtype=np.float64)
     _require_level(np.array(confidence))
@@ -173,12 +173,19 @@ def net_counts_upper_limit_estimated(
             f"{counts} counts, {off_counts} background counts, scaled by {alpha}; expected a "
             "whole number, a number >= 0 and a number > 0"
         )
-    i = np.arange(int(counts) + 1)
-    left = counts - i
-    log_weight = i * np.log1p(1 / alpha) + gammaln(left + off_counts + 1) - gammaln(left + 1)
+    # j = N - i of the counts are background: negative binomial, cut at N. Beyond these bounds
+    # the weights are below 1e-18; where N is less than expected, all of them may count.
+    expected = alpha * (off_counts + 1)
+    reach = 12 * np.sqrt(expected * (1 + alpha))
+    least = max(0, int(expected - reach)) if counts > expected else 0
+    most = min(int(counts), int(expected + reach + 45 / np.log1p(1 / alpha)) + 1)
+    j = np.arange(least, most + 1)
+    # The binomial (j + M)! / (j! M!); as factorials it has no digits for a very large M.
+    log_weight = -betaln(j + 1, off_counts + 1) - np.log(j + off_counts + 1)
+    log_weight -= j * np.log1p(1 / alpha)
     weight = np.exp(log_weight - log_weight.max())
     taken = weight > 1e-18
-    i, weight = i[taken], weight[taken] / weight.sum()
+    i, weight = counts - j[taken], weight[taken] / weight.sum()
 
     def beyond(s: float) -> float:
         return float(weight @ gammaincc(i + 1, s)) - (1 - confidence)

@@ -118,8 +118,8 @@ def test_what_is_no_count_has_no_limit(arguments, problem):
 def test_a_long_background_is_a_known_one():
     for n, b in [(0, 3.0), (7, 3.0), (200, 150.0)]:
         known = float(net_counts_upper_limit(n, b, 0.9))
-        long = net_counts_upper_limit_estimated(n, b * 1e8, 1e-8, 0.9)
-        assert long == pytest.approx(known, rel=1e-6)
+        long = net_counts_upper_limit_estimated(n, b * 1e12, 1e-12, 0.9)
+        assert long == pytest.approx(known, rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "m", "alpha"), [(4, 6, 0.5), (0, 2, 1.5), (12, 2.5, 2.0)])
@@ -142,6 +142,15 @@ def test_a_large_count_is_no_burden():
     widened = 57295 - 10344 + 1.2816 * math.sqrt(57295 + 10344)
     assert known < got
     assert got == pytest.approx(widened, rel=1e-4)
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000), st.floats(1e-3, 50), st.floats(0.05, 0.99))
+def test_no_term_of_the_mixture_is_missed(n, m, alpha, level):
+    i = np.arange(n + 1)
+    weight = i * math.log1p(1 / alpha) + gammaln(n - i + m + 1) - gammaln(n - i + 1)
+    weight = np.exp(weight - weight.max())
+    limit = net_counts_upper_limit_estimated(n, m, alpha, level)
+    assert weight @ gammainc(i + 1, limit) / weight.sum() == pytest.approx(level, rel=1e-10)
 
 
 @pytest.mark.parametrize(
