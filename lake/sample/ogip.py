@@ -1,7 +1,8 @@
 """Simulated OGIP files: spectra with background, responses, a TYPE II file and its rsp2.
 
 Every source is an absorbed power law; its spectrum says in its header what was expected of it
-(``SIMNET``: net counts), so that what is computed from the counts can be compared with it.
+(``SIMNET``: net counts in its good channels), so that what is computed from the counts can be
+compared with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ def _write_source(folder: Path, name: str, camera: Detector, rng: np.random.Gene
     }  # fmt: skip
     about = {
         "HDUCLAS2": "TOTAL", "BACKFILE": f"{name}_bkg.pi", "BACKSCAL": 1e-4,
-        "SIMNET": round(float(expected.sum()), 3), "SIMGAMMA": round(gamma, 4),
+        "SIMNET": round(float(expected[bad == 0].sum()), 3), "SIMGAMMA": round(gamma, 4),
         "SIMNH": round(column, 4), "SIMNORM": round(norm, 9),
     }  # fmt: skip
     _write(folder / f"{name}.pi", _spectrum(rng.poisson(expected + sky), bad, same | about))
