@@ -1,11 +1,16 @@
+import gzip
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
-from lake.errors import LacusError
+from lake.errors import InputError, LacusError
+from lake.formats.fits import FitsFile
 from lake.ogip.containers import EffectiveArea, Response
+from lake.ogip.files import contents
 from lake.ogip.fold import channel_positions, compose, fold
+from lake.ogip.readers import read_arf, read_rmf
 
 
 def response(groups, channels=6, first_channel=1, dtype=np.float32, padding=0):
@@ -160,3 +165,65 @@ def test_spectra_with_channels_left_out_go_by_number():
 def test_spectra_that_do_not_fit_are_refused(channel, channels, problem):
     with pytest.raises(LacusError, match=problem):
         channel_positions(response(GROUPS), channel, channels)
+
+
+def read_contents(path):
+    data = path.read_bytes()
+    unpacked = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    return contents(FitsFile(str(path), unpacked))
+
+
+def dense_row(record, first_channel, channels):
+    """A row of a matrix as astropy gives it, element by element."""
+    names = {name.upper(): name for name in record.array.names}
+    first, length, elements = (
+        np.atleast_1d(record[names[name]]) for name in ("F_CHAN", "N_CHAN", "MATRIX")
+    )
+    row, taken = np.zeros(channels), 0
+    for f, n in zip(first[: record["N_GRP"]], length, strict=False):
+        row[int(f) - first_channel : int(f) - first_channel + int(n)] += elements[taken : taken + n]
+        taken += n
+    return row
+
+
+@pytest.mark.real
+def test_unit_vectors_of_every_real_response(real_data):
+    seen = 0
+    for path in sorted((real_data / "ogip").rglob("*")):
+        try:
+            found = read_contents(path)
+        except (InputError, IsADirectoryError):
+            continue
+        for matrix, _ in found.responses:
+            seen += 1
+            rows = np.unique(np.linspace(0, matrix.n_energies - 1, 30).astype(int))
+            units = np.zeros((len(rows), matrix.n_energies))
+            units[np.arange(len(rows)), rows] = 1
+            with fits.open(path) as hdus:
+                data = hdus[matrix.about["hdu"]].data
+                expected = [
+                    dense_row(data[r], matrix.first_channel, matrix.n_channels) for r in rows
+                ]
+            folded = fold(matrix, units)
+            np.testing.assert_allclose(folded, expected, rtol=1e-12, atol=0, err_msg=str(path))
+            np.testing.assert_allclose(
+                fold(matrix, units.sum(axis=0)), np.sum(expected, axis=0), rtol=1e-12
+            )
+    assert seen >= 50
+
+
+@pytest.mark.real
+def test_real_areas_go_with_their_matrices(real_data):
+    folder = real_data / "ogip" / "sherpa-test-data"
+    pairs = {
+        path.with_suffix(".rmf"): path
+        for path in folder.rglob("*.arf")
+        if path.with_suffix(".rmf").exists()
+    }
+    assert pairs
+    for rmf, arf in pairs.items():
+        matrix, area = read_rmf(rmf), read_arf(arf)
+        dense = matrix.as_sparse().toarray().astype(np.float64)
+        np.testing.assert_allclose(
+            fold(compose(matrix, area), np.ones(len(dense))), area.specresp @ dense, rtol=1e-12
+        )

@@ -3,17 +3,13 @@
 import hashlib
 import json
 import math
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lake.formats.fits import FitsFile
-from lake.ogip import arf, pha
 from lake.ogip.channels import channel_energies, notice_energies
-from lake.ogip.containers import EffectiveArea, Response, Spectrum
-from lake.ogip.files import Contents, contents
+from lake.ogip.containers import Response, Spectrum
 from lake.ogip.fold import channel_positions, fold
 from lake.ogip.grouping import (
     Groups,
@@ -23,13 +19,9 @@ from lake.ogip.grouping import (
 )
 from lake.ogip.limits import net_counts_upper_limit
 from lake.ogip.rates import background_ratio, count_rates, net_counts, spectrum_counts
+from lake.ogip.readers import read_arf, read_pha, read_rmf
 
 pytestmark = pytest.mark.real
-
-
-@cache
-def opened(path: Path) -> Contents:
-    return contents(FitsFile(str(path), path.read_bytes()))
 
 
 @pytest.fixture
@@ -43,17 +35,7 @@ def published(real_data: Path) -> dict:
 
 
 def spectrum(files: Path, address: str) -> Spectrum:
-    """A spectrum by `path` or `path:row`, rows from 0."""
-    path, _, row = address.partition(":")
-    return pha.container(opened(files / path).spectra[int(row or 0)])
-
-
-def response(files: Path, path: str) -> Response:
-    return opened(files / path).responses[0][0]
-
-
-def area(files: Path, path: str) -> EffectiveArea:
-    return arf.container(opened(files / path).areas[0])
+    return read_pha(str(files / address))
 
 
 def test_spectra(files, published):
@@ -85,7 +67,7 @@ def test_totals_of_the_notebooks(files, published):
 
 def test_responses(files, published):
     for path, given in published["responses"].items():
-        found = response(files, path)
+        found = read_rmf(files / path)
         sparse = found.as_sparse().astype(np.float64)
         assert list(sparse.shape) == given["shape"]
         assert sparse.sum() == pytest.approx(given["sum"], rel=1e-12)
@@ -105,14 +87,14 @@ def test_responses(files, published):
 
 def test_unit_vectors_give_the_dense_rows(files, published):
     for path in published["responses"]:
-        found = response(files, path)
+        found = read_rmf(files / path)
         dense = found.as_sparse().toarray().astype(np.float64)
         np.testing.assert_allclose(fold(found, np.eye(len(dense))), dense, rtol=1e-12)
 
 
 def test_effective_areas(files, published):
     for path, given in published["arfs"].items():
-        found = area(files, path)
+        found = read_arf(files / path)
         assert len(found.specresp) == given["n"]
         assert found.specresp.sum() == pytest.approx(given["sum"], rel=1e-12)
         assert (found.specresp.max(), found.specresp.argmax()) == (given["max"], given["argmax"])
@@ -151,7 +133,7 @@ def test_grouped_units(name, files, published):
     given = published["units"][name]
     folder = files / ("HE" if name.startswith("he") else "ME")
     source, background = (spectrum(folder, given["cfg"][key]) for key in ("src", "bkg"))
-    matrix = response(folder, given["cfg"]["rsp"])
+    matrix = read_rmf(folder / given["cfg"]["rsp"])
     assert len(channel_positions(matrix, source.channel, len(source.values))) == matrix.n_channels
     groups = grouped(source, background, matrix, given["cfg"])
 
