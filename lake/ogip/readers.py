@@ -94,6 +94,10 @@ def read_rmf(source: Source, *, row: int | None = None) -> Response:
     return found.responses[_one(path, len(found.responses), index, "matrices")][0]
 
 
+read_rsp = read_rmf
+"""A response that includes the effective area is a matrix like others, and says so itself."""
+
+
 def read_arf(source: Source | Mapping[str, Any], *, row: int | None = None) -> EffectiveArea:
     """Read an effective area.
 
