@@ -93,6 +93,34 @@ def spectrum_counts(
     return counts, total_error(counts, error, spectrum.sys_err)
 
 
+def background_counts(
+    background: Spectrum, poisson: PoissonError = "sqrt"
+) -> tuple[FloatArray, FloatArray]:
+    """Give the counts of a background spectrum, not scaled, and their errors.
+
+    Parameters
+    ----------
+    background : Spectrum
+    poisson : {'sqrt', 'gehrels'}
+        Error of the counts where the file gives none.
+
+    Returns
+    -------
+    counts, error : ndarray of float64, shape (channels,)
+        NaN also where QUALITY is not 0.
+
+    Raises
+    ------
+    LacusError
+        Rates without a usable exposure.
+    """
+    counts, error = spectrum_counts(background, poisson)
+    if background.quality is None:
+        return counts, error
+    good = background.quality == 0
+    return np.where(good, counts, np.nan), np.where(good, error, np.nan)
+
+
 def background_ratio(source: Spectrum, background: Spectrum) -> float | FloatArray:
     """Give alpha, what scales the counts of a background to its source.
 
@@ -294,10 +322,7 @@ def _scaled(
     """Counts and errors of the source, of the scaled background, and the background's counts."""
     alpha = background_ratio(source, background)
     counts, error = spectrum_counts(source, poisson)
-    off, off_error = spectrum_counts(background, poisson)
-    if background.quality is not None:
-        off = np.where(background.quality == 0, off, np.nan)
-        off_error = np.where(background.quality == 0, off_error, np.nan)
+    off, off_error = background_counts(background, poisson)
     return counts, error, alpha * off, alpha * off_error, off
 
 

@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.errors import LacusError
-from lake.ogip.rates import poisson_error
+from lake.ogip.containers import Spectrum
+from lake.ogip.grouping import Groups
+from lake.ogip.rates import (
+    PoissonError,
+    background_counts,
+    background_ratio,
+    poisson_error,
+    spectrum_counts,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,6 +61,49 @@ class Observed:
         if missing:
             raise LacusError(f"the statistic needs {', '.join(missing)}, which the data lack")
         return tuple(np.asarray(getattr(self, name), dtype=np.float64) for name in names)
+
+
+def observe(
+    source: Spectrum,
+    background: Spectrum | None,
+    groups: Groups,
+    poisson: PoissonError = "sqrt",
+) -> Observed:
+    """Sum a spectrum and its background in groups.
+
+    Parameters
+    ----------
+    source : Spectrum
+    background : Spectrum or None
+    groups : Groups
+        Of the channels of the source.
+    poisson : {'sqrt', 'gehrels'}
+        Error of the counts where a file gives none.
+
+    Returns
+    -------
+    Observed
+        Where alpha differs by channel, that of a group gives its scaled background: the mean
+        over the background's counts, or over channels where there are none.
+
+    Raises
+    ------
+    LacusError
+        As `lake.ogip.rates.background_ratio`.
+    """
+    counts, error = spectrum_counts(source, poisson)
+    summed, noise = groups.sum(counts), groups.quadrature(error)
+    if background is None:
+        return Observed(summed, noise)
+    alpha = background_ratio(source, background)
+    off, off_error = background_counts(background, poisson)
+    off_summed = groups.sum(off)
+    if isinstance(alpha, np.ndarray):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            by_counts = groups.sum(alpha * off) / off_summed
+        mean = groups.sum(alpha) / (groups.stop - groups.start)
+        alpha = np.where(off_summed > 0, by_counts, mean)
+    return Observed(summed, noise, off_summed, groups.quadrature(off_error), alpha)
 
 
 def fit_statistic(name: StatisticName, observed: Observed, model: npt.ArrayLike) -> FloatArray:
@@ -132,6 +183,7 @@ def _wstat(observed: Observed, model: FloatArray) -> FloatArray:
 def _pgstat(observed: Observed, model: FloatArray) -> FloatArray:
     """PG: as W, with a Gaussian background B +- s in the source region.
 
+    XSPEC also takes a mean background f below 0, where B is less than its error allows for.
     The mean u = m + f of all counts is the larger root of u^2 - (m + B - s^2) u - N s^2 = 0, or
     m where that is lower, for f >= 0: the likelihood has one maximum.
     """

@@ -8,7 +8,9 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import poisson
 
 from lake.errors import LacusError
-from lake.ogip.statistics import Observed, fit_statistic
+from lake.ogip.containers import Spectrum
+from lake.ogip.grouping import Groups, single_channels
+from lake.ogip.statistics import Observed, fit_statistic, observe
 
 NAMES = (
     "cstat",
@@ -144,6 +146,28 @@ def test_many_models_are_each_of_them(name):
     assert together.shape == (7, 40)
     for row, model in zip(together, models, strict=True):
         np.testing.assert_array_equal(row, fit_statistic(name, data, model))
+
+
+def spectrum(values, **rest):
+    return Spectrum(quantity="COUNTS", values=np.float64(values), exposure=10.0, about={}, **rest)
+
+
+def test_spectra_are_observed_in_groups():
+    source = spectrum([1, 3, 5, 7, 9], backscal=np.array([1.0, 2, 3, 4, 5]))
+    background = spectrum([2, 6, 0, 0, 4], quality=np.array([0, 0, 0, 0, 1]), backscal=2.0)
+    groups = Groups(np.array([0, 2, 4]), np.array([2, 4, 5]), 5)
+    data = observe(source, background, groups)
+    assert data.counts.tolist() == [4, 12, 9]
+    np.testing.assert_allclose(data.error, np.sqrt([4, 12, 9]), rtol=1e-15)
+    np.testing.assert_array_equal(data.off, [8, 0, np.nan])
+    np.testing.assert_allclose(data.off_error, [np.sqrt(8), 0, np.nan], rtol=1e-15)
+    # 0.5 and 1 for 2 and 6 counts; 1.5 and 2 for none.
+    np.testing.assert_allclose(data.alpha[:2], [(1 + 6) / 8, 1.75], rtol=1e-15)
+    assert np.isnan(fit_statistic("wstat", data, np.ones(3))).tolist() == [False, False, True]
+    alone = observe(source, None, groups)
+    assert alone.off is None
+    assert fit_statistic("cstat", alone, [4.0, 12, 9]).tolist() == [0, 0, 0]
+    assert observe(spectrum([1.0]), spectrum([1.0]), single_channels(1)).alpha == 1.0
 
 
 def test_counts_that_the_model_excludes_and_counts_that_are_none():
