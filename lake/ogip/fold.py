@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.errors import LacusError
-from lake.ogip.containers import EffectiveArea, Response
+from lake.ogip.containers import EffectiveArea, Response, Spectrum
+from lake.ogip.rates import effective_exposure
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -118,6 +119,34 @@ def fold(response: "Response | csr_array", model: npt.ArrayLike) -> FloatArray:
         part = slice(start, start + MODELS_AT_ONCE)
         counts[part] = (transposed @ np.ascontiguousarray(flux[part].T)).T
     return counts
+
+
+def expected_counts(spectrum: Spectrum, response: Response, model: npt.ArrayLike) -> FloatArray:
+    """Give the counts that a model of the source expects in the channels of a spectrum.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Its channels, exposure and AREASCAL count.
+    response : Response
+        With the effective area.
+    model : array_like, shape (energies,) or (models, energies)
+        Photons/cm2/s in each energy bin.
+
+    Returns
+    -------
+    ndarray of float64, shape (channels,) or (models, channels)
+
+    Raises
+    ------
+    LacusError
+        Spectrum, response and model do not fit each other, the response has no area, or the
+        spectrum has no usable exposure.
+    """
+    if not response.includes_area:
+        raise LacusError("the response has no effective area; compose it with one first")
+    positions = channel_positions(response, spectrum.channel, len(spectrum.values))
+    return fold(response, model)[..., positions] * effective_exposure(spectrum)
 
 
 def channel_positions(

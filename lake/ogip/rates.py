@@ -93,6 +93,26 @@ def spectrum_counts(
     return counts, total_error(counts, error, spectrum.sys_err)
 
 
+def effective_exposure(spectrum: Spectrum) -> float | FloatArray:
+    """Give EXPOSURE times AREASCAL, what turns counts into rates.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+
+    Returns
+    -------
+    float or ndarray of float64, shape (channels,)
+        Seconds; an array where AREASCAL is a column.
+
+    Raises
+    ------
+    LacusError
+        Either is absent (the exposure) or not positive.
+    """
+    return _exposure(spectrum, "spectrum") * _scale("AREASCAL of the spectrum", spectrum.areascal)
+
+
 def background_counts(
     background: Spectrum, poisson: PoissonError = "sqrt"
 ) -> tuple[FloatArray, FloatArray]:
@@ -260,7 +280,7 @@ def count_rates(
         As `background_ratio`.
     """
     counts, error, scaled, scaled_error, _ = _scaled(source, background, poisson)
-    seconds = _exposure(source, "source") * _scale("AREASCAL of the source", source.areascal)
+    seconds = effective_exposure(source)
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = [groups.sum(values / seconds) for values in (counts, scaled)]
         errors = [groups.quadrature(values / seconds) for values in (error, scaled_error)]

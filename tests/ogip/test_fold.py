@@ -7,9 +7,9 @@ from astropy.io import fits
 
 from lake.errors import InputError, LacusError
 from lake.formats.fits import FitsFile
-from lake.ogip.containers import EffectiveArea, Response
+from lake.ogip.containers import EffectiveArea, Response, Spectrum
 from lake.ogip.files import contents
-from lake.ogip.fold import channel_positions, compose, fold
+from lake.ogip.fold import channel_positions, compose, expected_counts, fold
 from lake.ogip.readers import read_arf, read_rmf
 
 
@@ -141,6 +141,27 @@ def test_energies_in_single_precision_are_the_same_bins():
         area(bare, [1, 1, 1]), energ_lo=bare.energ_lo.astype(np.float32).astype(np.float64)
     )
     assert compose(bare, rounded).includes_area
+
+
+def test_counts_are_expected_in_the_channels_of_the_spectrum():
+    composed = compose(response(GROUPS), area(response(GROUPS), [10, 10, 10]))
+    some = Spectrum(
+        quantity="COUNTS",
+        values=np.zeros(2),
+        channel=np.array([1, 5]),
+        exposure=20.0,
+        areascal=np.array([1.0, 0.5]),
+        about={},
+    )
+    np.testing.assert_allclose(expected_counts(some, composed, [1.0, 0, 0]), [100, 25])
+    many = expected_counts(some, composed, np.eye(3))
+    np.testing.assert_allclose(many, [[100, 25], [0, 0], [0, 0]])
+    with pytest.raises(LacusError, match="no effective area"):
+        expected_counts(some, response(GROUPS), [1.0, 0, 0])
+    with pytest.raises(LacusError, match="EXPOSURE of the spectrum is None"):
+        expected_counts(replace(some, exposure=None), composed, [1.0, 0, 0])
+    with pytest.raises(LacusError, match="channel 9"):
+        expected_counts(replace(some, channel=np.array([1, 9])), composed, [1.0, 0, 0])
 
 
 def test_spectra_of_the_same_length_go_channel_by_channel():
