@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.errors import LacusError
@@ -94,6 +94,7 @@ def some_groups(draw):
     return groups(*[p for p in pairwise(cuts) if draw(st.booleans())], channels=channels)
 
 
+@settings(deadline=None)
 @given(some_groups())
 def test_flags_written_are_the_groups_read(made):
     grouping, quality = made.flags()
@@ -145,6 +146,7 @@ def test_a_fixed_width():
     assert ranges(group_fixed_width(single_channels(3), 1)) == [(0, 1), (1, 2), (2, 3)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=150),
     st.integers(1, 400),

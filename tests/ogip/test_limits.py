@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import gammainc, gammaincc, gammaincinv, gammaln
@@ -44,6 +44,7 @@ def test_a_well_known_background_makes_both_significances_one():
         assert significance_gaussian_background(n, b, 0) == pytest.approx(poisson, rel=1e-14)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.floats(0.1, 400), st.floats(0.05, 30))
 def test_the_gaussian_background_is_the_one_that_fits_best(n, b, sigma):
     from scipy.optimize import minimize_scalar
@@ -76,6 +77,7 @@ def test_the_limit_holds_its_share_of_the_posterior():
         assert inside / everything == pytest.approx(level, rel=1e-8)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3000), st.floats(0, 3000), st.floats(0.01, 0.999))
 def test_the_limit_is_the_textbook_formula_where_that_has_digits(n, b, level):
     limit = net_counts_upper_limit(n, b, level)
@@ -144,6 +146,7 @@ def test_a_large_count_is_no_burden():
     assert got == pytest.approx(widened, rel=1e-4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3000), st.integers(0, 3000), st.floats(1e-3, 50), st.floats(0.05, 0.99))
 def test_no_term_of_the_mixture_is_missed(n, m, alpha, level):
     i = np.arange(n + 1)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import poisson
@@ -63,6 +63,7 @@ def test_wstat_without_counts_on_one_side(n, off, m, alpha, expected):
     assert got == pytest.approx(expected, rel=1e-13)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200), st.floats(0.01, 300), st.floats(0.02, 20))
 def test_wstat_takes_the_background_that_fits_best(n, off, m, alpha):
     def both(f):
@@ -74,6 +75,7 @@ def test_wstat_takes_the_background_that_fits_best(n, off, m, alpha):
     assert got >= best - 1e-4 * (1 + best)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.floats(-5, 200), st.floats(0.1, 40), st.floats(0.01, 300))
 def test_pgstat_takes_the_background_that_fits_best(n, scaled, sigma, m):
     alpha = 0.25
