@@ -131,10 +131,13 @@ class RecordRole(Role):
         cannot raises `lake.errors.InputError`.
     also : tuple of str
         The tables beside `table`.
+    some : tuple of str
+        Those of them that not every file has rows for.
     """
 
     records: Callable[[InputFile, bytes], Records]
     also: tuple[str, ...] = ()
+    some: tuple[str, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:

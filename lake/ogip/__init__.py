@@ -8,7 +8,7 @@ from lake.ogip.files import records
 from lake.ogip.write import write_files
 
 if TYPE_CHECKING:
-    from lake.ogip.fold import compose, fold
+    from lake.ogip.fold import compose
     from lake.ogip.picture import plot
     from lake.ogip.readers import read_arf, read_pha, read_rmf, read_rsp
 
@@ -17,7 +17,6 @@ __all__ = [
     "EXPORTS",
     "ROLES",
     "compose",
-    "fold",
     "plot",
     "read_arf",
     "read_pha",
@@ -25,17 +24,17 @@ __all__ = [
     "read_rsp",
 ]
 
+_TABLES = (
+    "ogip.spectra", "ogip.ebounds", "ogip.responses", "ogip.redistribution",
+    "ogip.effective_area",
+)  # fmt: skip
+
 ROLES = {
     "spectra": RecordRole(
         name="spectra",
         table="ogip.hdus",
-        also=(
-            "ogip.spectra",
-            "ogip.ebounds",
-            "ogip.responses",
-            "ogip.redistribution",
-            "ogip.effective_area",
-        ),
+        also=_TABLES,
+        some=_TABLES,
         records=records,
         # Spectra and responses have any ending; what a file is, its content says.
         suffixes=("",),
@@ -60,8 +59,8 @@ CITATIONS = (
 )
 
 _LATER = {
-    "compose": "fold", "fold": "fold", "plot": "picture", "read_arf": "readers",
-    "read_pha": "readers", "read_rmf": "readers", "read_rsp": "readers",
+    "compose": "fold", "plot": "picture", "read_arf": "readers", "read_pha": "readers",
+    "read_rmf": "readers", "read_rsp": "readers",
 }  # fmt: skip
 
 
