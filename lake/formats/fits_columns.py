@@ -95,7 +95,7 @@ def variable(column: Column, cells: np.ndarray, heap: np.ndarray) -> tuple[np.nd
         memory = heap.data
         ends = (starts + widths)[filled].tolist()
         pieces = [memory[a:b] for a, b in zip(starts[filled].tolist(), ends, strict=True)]
-        packed = np.frombuffer(b"".join(pieces), np.uint8)
+        packed = np.frombuffer(bytearray().join(pieces), np.uint8)
     return packed.view(column.element), stored_lengths
 
 

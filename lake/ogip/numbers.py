@@ -189,7 +189,11 @@ def lists(hdu: HDU, name: str) -> tuple[Array, npt.NDArray[np.int64]]:
     else:
         values = hdu.column(name).reshape(-1)
         offsets = np.arange(hdu.rows + 1, dtype=np.int64) * column.count
-    return values.astype(values.dtype.newbyteorder("="), copy=False), offsets
+    native = values.dtype.newbyteorder("=")
+    if values.flags.writeable and values.dtype != native:
+        # Gathered from all over the heap: nobody else's memory.
+        return values.byteswap(inplace=True).view(native), offsets
+    return values.astype(native, copy=False), offsets
 
 
 def kept(hdu: HDU, typed: list[str]) -> list[str]:

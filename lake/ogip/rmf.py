@@ -25,8 +25,8 @@ from lake.ogip.sorting import MATRIX_COLUMNS
 
 #: Probabilities of a bin add up to at most one; above this, areas are in the matrix.
 _ROW_SUM = 1.5
-#: Elements that are hashed at a time.
-_PART = 1 << 20
+#: Elements that are added up or hashed at a time.
+_PART = 1 << 16
 
 
 def read(hdu: HDU, channels: Ebounds | None) -> Response:
@@ -114,11 +114,14 @@ def _row_sums(
     """Sum of the elements of each bin, without padding, float64."""
     sums = np.zeros(len(starts))
     filled = np.flatnonzero(sizes)
-    if len(filled):
-        edges = np.stack([starts[filled], (starts + sizes)[filled]], axis=1).reshape(-1)
-        # The end of the last bin may be that of the array, which is no place to begin a sum.
-        edges = edges[:-1] if edges[-1] == len(matrix) else edges
-        sums[filled] = np.add.reduceat(matrix, edges, dtype=np.float64)[::2]
+    # Some at a time: to add up single precision in double makes a copy of it.
+    parts = np.searchsorted(starts[filled], np.arange(0, len(matrix), _PART))
+    for part in np.split(filled, np.unique(parts[1:])):
+        if len(part):
+            edges = np.stack([starts[part], starts[part] + sizes[part]], axis=1).reshape(-1)
+            values = matrix[edges[0] : edges[-1]]
+            # The end of the last bin is no place to begin a sum.
+            sums[part] = np.add.reduceat(values, edges[:-1] - edges[0], dtype=np.float64)[::2]
     return sums
 
 
