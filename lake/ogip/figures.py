@@ -12,14 +12,18 @@ from matplotlib.figure import Figure
 from lake.errors import LacusError
 from lake.figures import INK, PALETTE, QUIET, TWO_COLUMNS, plain_ticks, save, styled
 from lake.ogip.containers import EffectiveArea, Response
-from lake.ogip.grouping import group_min_counts, single_channels
+from lake.ogip.grouping import group_fixed_width, group_min_significance, single_channels
 
 __all__ = ["coarse_response", "draw_area", "draw_counts", "draw_response", "save", "spectrum"]
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Counts that a point of the figure has at least, and the channels that it has at most.
-_MINIMUM, _WIDEST = 10, 32
+#: Counts over their error that a point of the figure has at least, and its channels at most.
+_MINIMUM, _WIDEST = 3, 32
+#: Points of a series, at most.
+_POINTS = 200
+#: Axes of more than this from end to end have powers of ten.
+_PLAIN = 200
 #: Cells of the image of a response along each axis, at most.
 _CELLS = 300
 #: Colours of a response span so many decades below its highest element.
@@ -92,10 +96,12 @@ def draw_counts(axes: Axes, channels: pa.Table) -> None:
     }  # fmt: skip
     low, high, unit = _abscissa(column)
     usable = (column["quality"] == 0) & np.isfinite(column["counts"]) & np.isfinite(low)
-    counts = np.where(usable, column["counts"], 0.0)
-    groups = group_min_counts(
-        counts, _MINIMUM, single_channels(len(counts), usable), widest=_WIDEST
-    )
+    nothing, least = np.zeros(len(usable)), max(1, -(-int(usable.sum()) // _POINTS))
+    groups = group_min_significance(
+        np.where(usable, column["counts"], 0.0), column["counts_error"], nothing, nothing, 0.0,
+        _MINIMUM, base=group_fixed_width(single_channels(len(usable), usable), least),
+        widest=_WIDEST,
+    )  # fmt: skip
     low, high = groups.bounds(low, high)
     # Exposure times AREASCAL, which may differ by channel.
     known = column["rate"] > 0
@@ -117,7 +123,8 @@ def draw_counts(axes: Axes, channels: pa.Table) -> None:
     _limit(axes, groups.sum(column["counts"]) / per, groups.sum(column["background"]) / per)
     if np.isfinite(column["e_min"]).any():
         axes.set_xscale("log")
-        plain_ticks(axes.xaxis)
+        if len(low) and high.max() < _PLAIN * low.min():
+            plain_ticks(axes.xaxis)
     if axes.get_legend_handles_labels()[1]:
         axes.legend()
 
@@ -128,7 +135,6 @@ def draw_area(axes: Axes, area: EffectiveArea) -> None:
     axes.stairs(area.specresp, edges, color=PALETTE[2])
     axes.set(xlabel="energy (keV)", ylabel="effective area (cm$^2$)", xscale="log", ylim=(0, None))
     _from_above_zero(axes, edges)
-    plain_ticks(axes.xaxis)
 
 
 def draw_response(axes: Axes, response: Response) -> None:
@@ -148,10 +154,8 @@ def draw_response(axes: Axes, response: Response) -> None:
     axes.set_ylabel("channel" if response.ebounds is None else "channel energy (keV)")
     if response.ebounds is not None:
         axes.set_yscale("log")
-        plain_ticks(axes.yaxis)
         _from_above_zero(axes, channels, "y")
     _from_above_zero(axes, energies)
-    plain_ticks(axes.xaxis)
 
 
 def coarse_response(response: Response) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -225,15 +229,22 @@ def _from_above_zero(axes: Axes, edges: FloatArray, which: str = "x") -> None:
     """Begin a logarithmic axis at the first edge above 0."""
     positive = edges[edges > 0]
     if len(positive):
-        getattr(axes, f"set_{which}lim")(positive.min(), positive.max())
+        low, high = positive.min(), positive.max()
+        getattr(axes, f"set_{which}lim")(low, high)
+        if high < _PLAIN * low:
+            plain_ticks(getattr(axes, f"{which}axis"))
 
 
 def _title(about: dict[str, Any]) -> str:
     known = [about.get(name) for name in ("object", "telescope", "instrument", "obs_id")]
     text = ", ".join([str(about["spec_id"]), *(str(value) for value in known if value)])
     if about.get("net_counts") is not None:
-        error = about.get("net_counts_error")
-        text += f"; {about['net_counts']:.4g} \N{PLUS-MINUS SIGN} {error:.2g} net counts"
-        seconds = about.get("exposure") or 0
-        text += f" in {seconds:,.{0 if seconds >= 1000 else 3}f} s" if seconds else ""
+        net, error = _number(about["net_counts"]), _number(about["net_counts_error"], 2)
+        text += f"\n{net} \N{PLUS-MINUS SIGN} {error} net counts"
+        text += f" in {_number(about['exposure'])} s" if about.get("exposure") else ""
     return text
+
+
+def _number(value: float, digits: int = 4) -> str:
+    """A number for people: with its thousands apart, or so many digits."""
+    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e9 else f"{value:.{digits}g}"

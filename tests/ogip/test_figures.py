@@ -60,7 +60,7 @@ AREA = EffectiveArea(
 def lines(axes, label):
     """Places, values and errors of a series."""
     [(_, _, bars)] = [c for c in axes.containers if c.get_label() == label]
-    across, up = (np.array(bar.get_segments()) for bar in bars)
+    across, up = (np.array(bar.get_segments()).reshape(-1, 2, 2) for bar in bars)
     return across[:, :, 0], across[:, 0, 1], (up[:, 1, 1] - up[:, 0, 1]) / 2
 
 
@@ -109,10 +109,33 @@ def test_without_background_energies_or_exposure_what_is_known_is_drawn():
     np.testing.assert_allclose(bounds[0], [-0.5, 0.5])
 
 
+def test_rates_with_errors_of_their_own_are_grouped_by_these():
+    table = channels(counts=1e-3, counts_error=5e-4, rate=1e-3)
+    _, value, error = lines(figures.spectrum(table, ABOUT).axes[0], "source and background")
+    # Three channels have 3e-3 +- 0.87e-3.
+    assert len(value) == N // 3
+    np.testing.assert_allclose(error[0] / value[0], 0.5 / np.sqrt(3))
+
+
+def test_a_spectrum_of_bad_channels_has_no_points(tmp_path):
+    figure = figures.spectrum(channels(quality=1), ABOUT)
+    assert len(lines(figure.axes[0], "net")[1]) == 0
+    save(figure, tmp_path / "x.svg")
+
+
+def test_many_channels_are_no_more_than_so_many_points():
+    big = pa.concat_tables([channels()] * 10)
+    columns = {name: big[name] for name in big.column_names}
+    edges = np.linspace(0.4, 10.4, 10 * N + 1)
+    columns |= {"e_min": edges[:-1], "e_max": edges[1:]}
+    axes = figures.spectrum(pa.table(columns), ABOUT).axes[0]
+    assert len(lines(axes, "source and background")[1]) == 200
+
+
 def test_the_title_says_what_it_is():
     title = figures.spectrum(channels(), ABOUT).get_suptitle()
     assert title == (
-        "x.pi-0001, X-1, SIMSAT, 7; 1234 \N{PLUS-MINUS SIGN} 40 net counts in 20,000 s"
+        "x.pi-0001, X-1, SIMSAT, 7\n1234 \N{PLUS-MINUS SIGN} 40 net counts in 20,000 s"
     )
     short = figures.spectrum(channels(), {"spec_id": "x", "net_counts": None}).get_suptitle()
     assert short == "x"
