@@ -72,9 +72,12 @@ FOLDABLE = Check(
 COMPLETE = Check(
     "complete",
     "ogip.pairs",
-    "no spectrum is without its response, area or background, and all fit",
-    "SELECT spec_id, missing, problems FROM ogip.pairs"
-    " WHERE release = ? AND (len(missing) > 0 OR len(problems) > 0)",
+    "no spectrum but a background is without its response, area or background, and all fit",
+    "SELECT p.spec_id, p.missing, p.problems FROM ogip.pairs AS p"
+    " JOIN ogip.spectra AS s ON s.release = p.release AND s.spec_id = p.spec_id"
+    " ANTI JOIN ogip.pairs AS o ON o.release = p.release AND o.background_id = p.spec_id"
+    " WHERE p.release = ? AND coalesce(s.content, '') <> 'BKG'"
+    " AND (len(p.missing) > 0 OR len(p.problems) > 0)",
     warns=True,
 )
 LIMITS = Check(
