@@ -11,9 +11,9 @@
 --   src_cnts_error_s: error of src_cnts_aper_s [ct] {stat.error;phot.count;em.X-ray.soft}
 --   src_cnts_error_m: error of src_cnts_aper_m [ct] {stat.error;phot.count;em.X-ray.medium}
 --   src_cnts_error_h: error of src_cnts_aper_h [ct] {stat.error;phot.count;em.X-ray.hard}
---   src_rate_aper_s: net count rate, 0.5-1.2 keV [ct.s**-1] {phot.count;arith.rate;em.X-ray.soft}
---   src_rate_aper_m: net count rate, 1.2-2.0 keV [ct.s**-1] {phot.count;arith.rate;em.X-ray.medium}
---   src_rate_aper_h: net count rate, 2.0-7.0 keV [ct.s**-1] {phot.count;arith.rate;em.X-ray.hard}
+--   src_rate_aper_s: net count rate, 0.5-1.2 keV [ct.s**-1] {arith.rate;phot.count;em.X-ray.soft}
+--   src_rate_aper_m: net count rate, 1.2-2.0 keV [ct.s**-1] {arith.rate;phot.count;em.X-ray.medium}
+--   src_rate_aper_h: net count rate, 2.0-7.0 keV [ct.s**-1] {arith.rate;phot.count;em.X-ray.hard}
 --   photflux_aper_s: net photon flux, 0.5-1.2 keV [photon.s**-1.cm**-2] {phot.flux;em.X-ray.soft}
 --   photflux_aper_m: net photon flux, 1.2-2.0 keV [photon.s**-1.cm**-2] {phot.flux;em.X-ray.medium}
 --   photflux_aper_h: net photon flux, 2.0-7.0 keV [photon.s**-1.cm**-2] {phot.flux;em.X-ray.hard}

@@ -4,20 +4,20 @@
 -- key: release, spec_id, position
 -- columns:
 --   position: place of the channel in the spectrum, from 1 {meta.number}
---   channel: channel number of the detector {instr;meta.number}
+--   channel: channel number of the detector {meta.number;instr}
 --   e_min: lower nominal energy [keV] {em.energy;stat.min}
 --   e_max: upper nominal energy [keV] {em.energy;stat.max}
 --   counts: counts, a rate times the exposure; null where the file has NaN [ct] {phot.count;em.X-ray}
 --   counts_error: error of counts [ct] {stat.error;phot.count;em.X-ray}
 --   off_counts: counts of the background spectrum, not scaled [ct] {phot.count;em.X-ray}
---   alpha: what scales off_counts to the source region; null where it is not known {arith.ratio}
+--   alpha: what scales off_counts to the source region; null where it is not known {stat.param}
 --   background: background counts scaled to the source region; null where not known [ct] {phot.count;em.X-ray}
 --   background_error: error of background [ct] {stat.error;phot.count;em.X-ray}
 --   net_counts: counts less background [ct] {phot.count;em.X-ray}
 --   net_counts_error: error of net_counts [ct] {stat.error;phot.count;em.X-ray}
---   rate: counts / (exposure AREASCAL) [ct.s**-1] {phot.count;arith.rate;em.X-ray}
---   net_rate: net_counts / (exposure AREASCAL) [ct.s**-1] {phot.count;arith.rate;em.X-ray}
---   net_rate_kev: net_rate by energy [ct.s**-1.keV**-1] {phot.count;arith.rate;em.X-ray}
+--   rate: counts / (exposure AREASCAL) [ct.s**-1] {arith.rate;phot.count;em.X-ray}
+--   net_rate: net_counts / (exposure AREASCAL) [ct.s**-1] {arith.rate;phot.count;em.X-ray}
+--   net_rate_kev: net_rate by energy [ct.s**-1.keV**-1] {arith.rate;phot.count;em.X-ray}
 --   net_rate_kev_error: error of net_rate_kev [ct.s**-1.keV**-1] {stat.error;phot.count;em.X-ray}
 --   quality: QUALITY of the channel; 0, which is good, where the file has none {meta.code.qual}
 --   grouping: GROUPING of the channel; 0 where the file has none {meta.code}

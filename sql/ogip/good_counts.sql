@@ -7,13 +7,13 @@
 --   counts: counts in the source region [ct] {phot.count;em.X-ray}
 --   counts_error: its error [ct] {stat.error;phot.count;em.X-ray}
 --   off_counts: counts of the background spectrum, not scaled [ct] {phot.count;em.X-ray}
---   alpha: what scales off_counts to the source region; the mean over counts where it differs by channel {arith.ratio}
+--   alpha: what scales off_counts to the source region; the mean over counts where it differs by channel {stat.param}
 --   background: background counts scaled to the source region; null without a background [ct] {phot.count;em.X-ray}
 --   background_error: its error [ct] {stat.error;phot.count;em.X-ray}
 --   background_poisson_error: the error that it would have if its counts were Poissonian [ct] {stat.error;phot.count;em.X-ray}
 --   net_counts: counts less background [ct] {phot.count;em.X-ray}
 --   net_counts_error: its error [ct] {stat.error;phot.count;em.X-ray}
---   net_rate: net_counts / (exposure AREASCAL) [ct.s**-1] {phot.count;arith.rate;em.X-ray}
+--   net_rate: net_counts / (exposure AREASCAL) [ct.s**-1] {arith.rate;phot.count;em.X-ray}
 SELECT release, spec_id, background_id,
     count(*) FILTER (WHERE quality = 0 AND net_counts IS NOT NULL) AS n_channels,
     count(*) FILTER (WHERE quality <> 0) AS n_bad,
