@@ -271,11 +271,13 @@ def _in_time(spectrum: Row, rows: list[Row]) -> list[Row]:
         return rows
     middle = (spectrum["t_start"] + spectrum["t_stop"]) / 2
 
-    def away(row: Row) -> float:
-        return float(max(row["t_start"] - middle, middle - row["t_stop"], 0.0))
+    def away(row: Row) -> tuple[float, float]:
+        # Files of the GBM end with an interval of no length, for all times after it.
+        centre = (row["t_start"] + row["t_stop"]) / 2
+        outside = max(row["t_start"] - middle, middle - row["t_stop"], 0.0)
+        return outside, abs(centre - middle)
 
-    nearest = min(map(away, rows))
-    return [next(row for row in rows if away(row) == nearest)]
+    return [min(rows, key=away)]
 
 
 def _is_background(spectrum: Row) -> bool:

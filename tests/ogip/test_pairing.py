@@ -182,6 +182,9 @@ def test_of_several_matrices_the_one_of_the_time_or_the_number():
     matrices = rsp2((0, 2), (2, 4), (4, 10))
     found = [row["response_id"] for row in paired(spectra, matrices)]
     assert found == ["m1", "m1", "m3", "m3"]
+    # Files of the Fermi GBM end with an interval of no length.
+    found = [row["response_id"] for row in paired(spectra, rsp2((0, 2), (2, 5), (5, 5)))]
+    assert found == ["m1", "m1", "m3", "m3"]
     named = [{**row, "respfile": "x.rsp2{2}"} for row in spectra]
     assert {row["response_id"] for row in paired(named, matrices)} == {"m2"}
     timeless = [{**row, "t_start": None, "respfile": "x.rsp2"} for row in spectra[:1]]
