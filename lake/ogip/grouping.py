@@ -205,7 +205,7 @@ def group_min_counts(
     -------
     Groups
     """
-    units = base or single_channels(len(counts))
+    units = single_channels(len(counts)) if base is None else base
     summed = units.sum(np.asarray(counts, dtype=np.float64))
     return _greedy(units, summed[None], lambda sums: sums[0] >= minimum, widest, tail)
 
@@ -250,7 +250,7 @@ def group_min_significance(
     """
     if measure == "li_ma" and np.ndim(alpha):
         raise LacusError("alpha differs from channel to channel; Li & Ma's measure needs one")
-    units = base or single_channels(len(counts))
+    units = single_channels(len(counts)) if base is None else base
     columns = np.stack(
         [
             counts,
