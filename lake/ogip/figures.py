@@ -119,11 +119,11 @@ def draw_counts(axes: Axes, channels: pa.Table) -> None:
             label=label,
         )  # fmt: skip
     what = "counts s$^{-1}$" if seconds else "counts"
-    axes.set(yscale="log", ylabel=f"{what} {unit[1]}", xlabel=unit[0])
+    axes.set(ylabel=f"{what} {unit[1]}", xlabel=unit[0])
     _limit(axes, groups.sum(column["counts"]) / per, groups.sum(column["background"]) / per)
-    if np.isfinite(column["e_min"]).any():
+    if len(groups) and np.isfinite(column["e_min"]).any():
         axes.set_xscale("log")
-        if len(low) and high.max() < _PLAIN * low.min():
+        if high.max() < _PLAIN * low.min():
             plain_ticks(axes.xaxis)
     if axes.get_legend_handles_labels()[1]:
         axes.legend()
@@ -220,6 +220,7 @@ def _limit(axes: Axes, *densities: FloatArray) -> None:
     shown = np.concatenate(densities)
     shown = shown[np.isfinite(shown) & (shown > 0)]
     if len(shown):
+        axes.set_yscale("log")
         axes.set_ylim(shown.min() / 3, shown.max() * 2)
         if shown.max() < 30 * shown.min():
             plain_ticks(axes.yaxis)
