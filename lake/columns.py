@@ -1,6 +1,6 @@
 """Rows of one table, gathered column by column until they are made Arrow at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,15 @@ class Columns:
         }
         self._hashes: list[str] = []
         self._rows: list[int] = []
+        self._tables: list[tuple[str, pa.Table]] = []
         self.list_bytes = 0
 
     @property
     def rows(self) -> int:
         """Rows gathered."""
-        return len(self._hashes)
+        return len(self._hashes) + sum(table.num_rows for _, table in self._tables)
 
-    def extend(self, rows: Iterable[Mapping[str, Any]], sha256: str) -> None:
+    def extend(self, rows: Sequence[Mapping[str, Any]] | pa.Table, sha256: str) -> None:
         """Add the rows of one file.
 
         Raises
@@ -62,30 +63,70 @@ class Columns:
         LacusError
             If a row has a column that the contract does not declare.
         """
+        if isinstance(rows, pa.Table):
+            self._declared(rows.column_names)
+            self._tables.append((sha256, rows))
+            self.list_bytes += rows.nbytes
+            return
         values = self._values
         for number, row in enumerate(rows, 1):
-            given = row.keys() - self._own
-            if not given <= values.keys():
-                unknown = ", ".join(sorted(given - values.keys()))
-                raise LacusError(f"{self._table.name} declares no column {unknown}")
+            self._declared(row)
             for name, column in values.items():
                 value = row.get(name)
                 column.append(value)
                 if isinstance(value, np.ndarray):
                     self.list_bytes += value.nbytes
+                elif isinstance(value, bytes):
+                    self.list_bytes += len(value)
             self._hashes.append(sha256)
             self._rows.append(row.get("file_row", number))
 
-    def batch(self) -> pa.RecordBatch:
-        """Give all rows as one batch of the contract's schema.
+    def _declared(self, names: Iterable[str]) -> None:
+        unknown = set(names) - self._values.keys() - self._own
+        if unknown:
+            raise LacusError(f"{self._table.name} declares no column {', '.join(sorted(unknown))}")
+
+    def batches(self) -> list[pa.RecordBatch]:
+        """Give all rows as batches of the contract's schema; those of Arrow tables are not copied.
 
         Raises
         ------
         MisfitError
             If a value does not fit its column.
         """
+        made = [self._batch()] if self._hashes else []
+        for sha256, table in self._tables:
+            made += self._completed(table, sha256)
+        return made
+
+    def _completed(self, table: pa.Table, sha256: str) -> Iterator[pa.RecordBatch]:
+        """Rows of an Arrow table of one file with the columns that it does not give."""
+        number = 1
+        for part in table.to_batches():
+            rows = np.arange(number, number + part.num_rows)
+            number += part.num_rows
+            given = dict(zip(part.schema.names, part.columns, strict=True))
+            given |= {
+                "release": pa.repeat(self._release, part.num_rows),
+                "file_sha256": pa.repeat(sha256, part.num_rows),
+            }
+            given.setdefault("file_row", pa.array(rows))
+            arrays = []
+            for column in self._table.columns:
+                array = given.get(column.name, pa.nulls(part.num_rows, column.arrow))
+                if array.type != column.arrow or (array.null_count and not column.nullable):
+                    problem = f"{array.type}, {array.null_count} null, but it is {column.arrow}"
+                    raise MisfitError({sha256: self._named(column, problem)})
+                arrays.append(array)
+            yield pa.record_batch(arrays, schema=self.schema)
+
+    def _named(self, column: Column, reason: str) -> str:
+        return f"{self._table.name}, column {column.name!r}: {reason}"
+
+    def _batch(self) -> pa.RecordBatch:
+        """Rows that were given one by one."""
         own: dict[str, Sequence[Any]] = {
-            "release": [self._release] * self.rows,
+            "release": [self._release] * len(self._hashes),
             "file_sha256": self._hashes,
             "file_row": self._rows,
         }
@@ -105,7 +146,7 @@ class Columns:
         found: dict[str, str] = {}
         for sha256, value in zip(self._hashes, self._values[column.name], strict=True):
             if reason := _misfit(value, column):
-                found.setdefault(sha256, f"{self._table.name}, column {column.name!r}: {reason}")
+                found.setdefault(sha256, self._named(column, reason))
         return MisfitError(found)
 
     def drop(self, hashes: Mapping[str, Any]) -> None:
@@ -115,6 +156,7 @@ class Columns:
             self._values[name] = [values[i] for i in keep]
         self._hashes = [self._hashes[i] for i in keep]
         self._rows = [self._rows[i] for i in keep]
+        self._tables = [(s, table) for s, table in self._tables if s not in hashes]
 
 
 _MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError)
@@ -132,7 +174,10 @@ def _misfit(value: Any, column: Column) -> str | None:
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Arrow array of Python values; a NaN is null, but not inside a list."""
+    """Arrow array of Python values; a NaN is null, but not inside a list.
+
+    Masked elements of a list are null.
+    """
     if not pa.types.is_list(kind):
         return pa.array(values, kind, from_pandas=True)
     if pa.types.is_string(kind.value_type):
@@ -145,14 +190,19 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         raise ValueError(f"{total} numbers are too many for one batch")
     dtype = kind.value_type.to_pandas_dtype()
     flat = np.empty(total, dtype)
+    nulls: np.ndarray | None = None
     end = 0
     for value, length in zip(values, lengths, strict=True):
         if length:
             start, end = end, end + length
-            np.copyto(flat[start:end], value, casting="same_kind")
+            np.copyto(flat[start:end], np.asarray(value), casting="same_kind")
+            if isinstance(value, np.ma.MaskedArray) and value.mask.any():
+                nulls = np.zeros(total, bool) if nulls is None else nulls
+                nulls[start:end] = value.mask
     offsets = np.zeros(len(values) + 1, np.int32)
     offsets[1:] = ends
     missing = np.fromiter((v is None for v in values), bool, len(values))
     return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.array(flat), kind, mask=pa.array(missing) if missing.any() else None
-    )
+        pa.array(offsets), pa.array(flat, mask=nulls), kind,
+        mask=pa.array(missing) if missing.any() else None,
+    )  # fmt: skip

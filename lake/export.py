@@ -117,10 +117,15 @@ def export(
 Writer = Callable[[Iterable[pa.RecordBatch], pa.Schema, Path, Origin], int]
 
 
+def has_format(path: Path) -> bool:
+    """Whether a name ends in that of a format, and is not that of a folder."""
+    return path.name.lower().endswith(tuple(WRITERS)) and not path.is_dir()
+
+
 def _writer(path: Path) -> Writer:
     name = path.name.lower()
     found = [writer for ending, writer in WRITERS.items() if name.endswith(ending)]
-    if not found or path.is_dir():
+    if not has_format(path):
         known = ", ".join(WRITERS)
         raise UsageError(f"{path}: no format to export to; the name has to end in one of {known}")
     if not path.parent.is_dir():

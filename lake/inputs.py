@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from lake import contracts
 from lake.errors import UsageError
 from lake.formats.reader import TableReader
@@ -107,8 +109,8 @@ class TableRole(Role):
     matches: tuple[str, str] | None = None
 
 
-Records = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Rows by table, each a mapping from column to value; see `RecordRole`."""
+Records = Mapping[str, Sequence[Mapping[str, Any]] | pa.Table]
+"""Rows by table, mappings from column to value or an Arrow table; see `RecordRole`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +123,21 @@ class RecordRole(Role):
     ----------
     records : callable
         Turns a file and its bytes (decompressed) into rows by table. Values are Python scalars,
-        None, or, for a list, a NumPy array of any byte order, best a view of the bytes; a column
-        left out is null; release and file_sha256 are added, and file_row, the place in its list,
-        where it is not given. Rows that cannot be taken are named under ``rejected``, with
-        file_row and reason; a file that cannot raises `lake.errors.InputError`.
+        None, or, for a list, a NumPy array of any byte order, best a view of the bytes, whose
+        masked elements are null; a column left out is null; release and file_sha256 are added,
+        and file_row, the place in its list, where it is not given. The rows of a table that a
+        file has many of are an Arrow table with the contract's types, which is not copied. Rows
+        that cannot be taken are named under ``rejected``, with file_row and reason; a file that
+        cannot raises `lake.errors.InputError`.
     also : tuple of str
         The tables beside `table`.
+    some : tuple of str
+        Those of them that not every file has rows for.
     """
 
     records: Callable[[InputFile, bytes], Records]
     also: tuple[str, ...] = ()
+    some: tuple[str, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:

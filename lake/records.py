@@ -152,7 +152,10 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
                 batches = _batches(columns, taken)
                 for future in written:
                     future.result()
-                written = [writer.submit(stages[name].write, b) for name, b in batches.items()]
+                written = [
+                    writer.submit(stages[name].write, b) for name, made in batches.items()
+                    for b in made
+                ]  # fmt: skip
             if last or number % _REPORT == 0:
                 progress(number)
         for future in written:
@@ -181,15 +184,16 @@ def _read(
     sha256 = hashlib.sha256(raw).hexdigest()
     if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was():
         return refused(record, "was changed while it was being read")
-    record = replace(record, file=replace(file, sha256=sha256))
+    file = replace(file, sha256=sha256)
+    record = replace(record, file=file)
     if same := twin(record):
-        return replace(same, file=record.file)
+        return replace(same, file=file)
     try:
         try:
             data = load(raw)
         except InputError as error:
             raise InputError(file.path, error.problem) from None
-        rows = role.records(record.file, bytes(data))
+        rows = role.records(file, bytes(data))
         out = rows.get("rejected", ())
         note = _note_of(out) if out else None
         if not rows[role.table]:
@@ -200,7 +204,7 @@ def _read(
     except Exception as error:  # a reader's own failure is a reason too: the other files go on
         return refused(record, f"the reader failed: {type(error).__name__}: {error}", read=1)
     for name in role.tables:
-        columns[name].extend(rows.get(name, ()), sha256)
+        columns[name].extend(rows.get(name, ()), file.sha256)
     number = len(rows[role.table])
     return replace(
         record, status="committed", reason=note, rows_read=number + len(out),
@@ -219,11 +223,15 @@ def _note_of(rejected: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(rejected)} rows left out: {first}" + (", and so on" if len(rejected) > 1 else "")
 
 
-def _no_repeats(file: InputFile, role: RecordRole, rows: Sequence[Mapping[str, Any]]) -> None:
+def _no_repeats(
+    file: InputFile, role: RecordRole, rows: Sequence[Mapping[str, Any]] | pa.Table
+) -> None:
     """Raise InputError if two rows of one file have one key."""
     if len(rows) < 2:
         return
     key = contracts.table(role.table).key[1:]
+    if isinstance(rows, pa.Table):
+        rows = rows.select([k for k in key if k in rows.column_names]).to_pylist()
     first: dict[tuple[Any, ...], int] = {}
     for number, row in enumerate(rows, 1):
         other = first.setdefault(tuple(row.get(k) for k in key), number)
@@ -232,11 +240,13 @@ def _no_repeats(file: InputFile, role: RecordRole, rows: Sequence[Mapping[str, A
             raise InputError(file.path, text, f"row {number}")
 
 
-def _batches(columns: Mapping[str, Columns], taken: list[Record]) -> dict[str, pa.RecordBatch]:
+def _batches(
+    columns: Mapping[str, Columns], taken: list[Record]
+) -> dict[str, list[pa.RecordBatch]]:
     """What was gathered, as Arrow; files with a value that its column cannot hold are rejected."""
     while True:
         try:
-            batches = {name: c.batch() for name, c in columns.items() if c.rows}
+            batches = {name: c.batches() for name, c in columns.items()}
         except MisfitError as error:
             for column in columns.values():
                 column.drop(error.reasons)
@@ -361,8 +371,7 @@ def read_own(
             taken.append(_read(replace(record, file=file), role, columns))
         batches = _batches(columns, taken)
         tables = {
-            name: pa.Table.from_batches([batches[name]] if name in batches else [], c.schema)
-            for name, c in columns.items()
+            name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()
         }
         yield tables, taken
 

@@ -68,6 +68,16 @@ _SHOWN = (
         'SELECT snr_level AS "S/N", n AS spectra, accuracy, letter_accuracy,'
         " expected_calibration_error, accepted_share FROM sdss.cnn_evaluation",
     ),
+    (
+        "Net counts of X-ray spectra, and how many were put in (ogip.net_counts)",
+        "SELECT n.spec_id, n.counts, n.background, n.net_counts, n.net_counts_error AS error,"
+        " coalesce(json_extract_string(s.row_json, 'SIMNET'),"
+        " regexp_extract(h.header, 'SIMNET  = +([0-9.]+)', 1))::DOUBLE AS put_in,"
+        " n.upper_limit_90, n.significance FROM ogip.net_counts AS n"
+        " JOIN ogip.spectra AS s USING (release, spec_id)"
+        " JOIN ogip.hdus AS h ON h.release = s.release AND h.file_sha256 = s.file_sha256"
+        " AND h.hdu = s.hdu WHERE n.significance IS NOT NULL ORDER BY n.spec_id",
+    ),
 )
 
 
@@ -89,6 +99,7 @@ def _show_demo(home: lake.Home) -> None:
         f'\n  {command} sql "SELECT name, master_class, p_qso FROM csc.uniquely_classified"'
         f"\n  {command} export csc.uniquely_classified -o unique.vot"
         + (f"\n  {command} plot sdss {found[0]}" if found else "")
+        + f"\n  {command} export ogip.spectra --where \"obs_id = '00001'\" -o spectra"
         + f"\n  {command} ui"
     )
 

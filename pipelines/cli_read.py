@@ -146,18 +146,46 @@ def sql(
     epilog=examples(
         "lacus export csc.uniquely_classified -o unique.vot",
         'lacus export "SELECT name, ra, dec FROM csc.detections" -o positions.fits --at paper1',
+        "lacus export ogip.spectra --where \"telescope = 'CHANDRA'\" -o spectra/",
     ),
 )
 @in_home
 @click.argument("table_or_query")
-@click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The file.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), required=True, help="The file or folder."
+)
+@click.option("--where", metavar="CONDITION", help="Only the rows of the table that meet it.")
 @click.option("--at", help="Snapshot or pin.")
-def export(home: lake.Home, table_or_query: str, output: Path, at: str | None) -> None:
+def export(
+    home: lake.Home, table_or_query: str, output: Path, where: str | None, at: str | None
+) -> None:
     """Write a table, view or query to a file, with units, UCDs and its origin.
 
-    The format is that of the name: .parquet .csv .vot .fits .fits.gz .tex .json
+    The format is that of the name: .parquet .csv .vot .fits .fits.gz .tex .json; any other name
+    is that of a folder, into which the files that the rows came from are written again, where
+    the table has such files (ogip.spectra).
     """
-    _export(home, table_or_query, output, at)
+    from lake import export as exports
+    from lake import originals
+
+    text = _chosen(table_or_query, where)
+    if not exports.has_format(output) and originals.writer(table_or_query):
+        origin = origin_of(home, text, at, output.name)
+        with progress.shown(f"writing {output}"):
+            paths = originals.write(home.store, table_or_query, text, output, origin, at=at)
+        show.done(f"{output}: {show.count(len(paths), 'file')} of snapshot {origin.snapshot}")
+        return
+    _export(home, text, output, at)
+
+
+def _chosen(table_or_query: str, where: str | None) -> str:
+    """Query for the rows of a table that meet a condition."""
+    if where is None:
+        return table_or_query
+    query = as_query(table_or_query)
+    if query == table_or_query:
+        raise lake.UsageError("--where goes with the name of a table; a query has a WHERE itself")
+    return f"{query} WHERE {where}"
 
 
 def _export(home: lake.Home, text: str, output: Path, at: str | None) -> None:

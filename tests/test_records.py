@@ -125,6 +125,17 @@ def test_one_read_feeds_all_tables(home, write):
     assert home.store.fingerprints("R")["sdss.loading_log"]
 
 
+def test_equal_files_are_one(home, write):
+    write("a.txt", "A,3\n")
+    write("b.txt", "A,3\n")
+    write("c.txt", "X,many\n")
+    write("d.txt", "X,many\n")
+    outcome = run(home)
+    assert stored(home) == [("A", 3)]
+    assert outcome.describe() == "1 files in (1 rows), 0 unchanged, 0 out, 1 rejected"
+    assert run(home).describe() == "0 files in (0 rows), 1 unchanged, 0 out, 1 rejected"
+
+
 def test_what_is_there_is_not_opened_again(home, write, tmp_path):
     write("a.txt", "A,3\n")
     write("b.txt", "B,3\n")

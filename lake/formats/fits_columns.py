@@ -91,8 +91,11 @@ def variable(column: Column, cells: np.ndarray, heap: np.ndarray) -> tuple[np.nd
     if np.array_equal(starts[filled[1:]], (starts + widths)[filled[:-1]]):
         packed = heap[first : first + total]
     else:
-        ends = np.cumsum(widths)
-        packed = heap[np.repeat(starts - ends + widths, widths) + np.arange(total)]
+        # Pieces of memory and no indices, which would be as large as the numbers, eight times over.
+        memory = heap.data
+        ends = (starts + widths)[filled].tolist()
+        pieces = [memory[a:b] for a, b in zip(starts[filled].tolist(), ends, strict=True)]
+        packed = np.frombuffer(bytearray().join(pieces), np.uint8)
     return packed.view(column.element), stored_lengths
 
 

@@ -45,7 +45,8 @@ class HDU:
         self._start = start
         with self._named():
             self.header, self._data_start = read_header(data, start)
-            self.end = self._data_start + -(-self._size() // BLOCK) * BLOCK
+            self._data_size = self._size()
+            self.end = self._data_start + -(-self._data_size // BLOCK) * BLOCK
 
     def __repr__(self) -> str:
         return f"<HDU {self.index} {self.name!r} {self.kind} of {self.path}>"
@@ -167,6 +168,11 @@ class HDU:
             return np.empty(self.rows, dtype)
         return np.frombuffer(self._data, dtype, self.rows, self._data_start)
 
+    @property
+    def data(self) -> bytes:
+        """Data as they lie in the file, without what fills up the last block."""
+        return bytes(self._data[self._data_start : self._data_start + self._data_size])
+
     @cached_property
     def heap(self) -> np.ndarray:
         """Bytes after the rows of a binary table, where variable-length arrays lie (uint8)."""
@@ -217,10 +223,9 @@ class HDU:
             return np.empty((self.rows, 0), column.element)
         cells = self.records[column.name]
         if column.pointer:
-            with self._named():
-                values, lengths = variable(column, cells, self.heap)
+            values, lengths = self.flat(name)
             cells = np.empty(self.rows, object)
-            cells[:] = np.split(physical(column, values), np.cumsum(lengths)[:-1])
+            cells[:] = np.split(values, np.cumsum(lengths)[:-1])
             return cells
         if column.text and column.code != "A":
             array = to_arrow(column, self.records, _NO_HEAP)
@@ -230,6 +235,26 @@ class HDU:
         if column.code == "X":
             return np.unpackbits(cells, axis=1)[:, : column.count].astype(bool)
         return cells if column.code == "A" else physical(column, cells)
+
+    def flat(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Variable-length arrays of a column, one row after the other.
+
+        Returns
+        -------
+        values : numpy.ndarray
+            Elements of all rows as `column` gives them.
+        lengths : numpy.ndarray
+            int64, shape (rows,).
+
+        Raises
+        ------
+        InputError
+            There is no such column, or a cell points outside the heap.
+        """
+        column = self._column(name)
+        with self._named():
+            values, lengths = variable(column, self.records[column.name], self.heap)
+        return physical(column, values), lengths
 
     def value(self, name: str, row: int = 0) -> Any:
         """One cell as a Python value, as `table` would give it: None for null, text trimmed.

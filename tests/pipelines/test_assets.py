@@ -216,6 +216,20 @@ def test_conservation_tells_files_of_one_name_apart(store):
     assert outcome(assets.conservation_check("csc.detections"), store) == (True, 0)
 
 
+def test_a_file_may_have_no_rows_for_some_tables(store):
+    record(store, mission="ogip", role="spectra")
+    assert outcome(assets.conservation_check("ogip.spectra"), store) == (True, 0)
+    assert not outcome(assets.conservation_check("ogip.hdus"), store)[0]
+    spectrum = {
+        "release": "R", "spec_id": "s", "path": "/a.pi", "hdu": 1, "spectrum_type": "I",
+        "n_channels": 1, "quantity": "COUNTS", "file_sha256": "f",
+    }  # fmt: skip
+    put(store, "ogip.spectra", spectrum)
+    assert outcome(assets.conservation_check("ogip.spectra"), store) == (True, 0)
+    put(store, "ogip.spectra", {**spectrum, "file_sha256": "g"})
+    assert not outcome(assets.conservation_check("ogip.spectra"), store)[0]
+
+
 @pytest.mark.parametrize(
     "given",
     [{"ra": 360.5}, {"ra": -1.0}, {"dec": 90.5}, {"hard_hm": 1.5}, {"hard_hs": -1.5},

@@ -57,6 +57,9 @@ def test_describe_shows_types_units_and_ucds(demo, lacus):
         (["export", "csc.nope", "-o", "x.csv"], "does not exist"),
         (["export", "SELECT 1/", "-o", "x.csv"], "Parser Error"),
         (["export", "csc.detections"], "Missing option"),
+        (["export", "csc.detections", "--where", "nope = 1", "-o", "x.csv"], '"nope" not found'),
+        (["export", "SELECT 1", "--where", "TRUE", "-o", "x.csv"], "a query has a WHERE itself"),
+        (["export", "csc.detections", "-o", "folder"], "no format to export to"),
         (["pin", "7"], "a pin needs a name"),
         (["pin", "x", "999"], "no snapshot"),
         (["diff", "2", "2"], "are the same snapshot"),
@@ -317,3 +320,32 @@ def test_a_table_without_any_feature_is_classified_as_nothing(lacus, tmp_path):
     row = json.loads(told.stdout)["detections"][0]
     assert (row["name"], row["detection_class"]) == ("row 1", None)
     assert row["reason"]
+
+
+def test_rows_that_meet_a_condition_are_exported_with_their_units(demo, lacus, tmp_path):
+    words = ["export", "csc.detections", "--where", "ra < 180", "-o", tmp_path / "x.parquet"]
+    assert lacus(*words, home=demo[0]).exit_code == 0
+    table = pq.read_table(tmp_path / "x.parquet")
+    query = "SELECT count(*) FROM csc.detections WHERE ra < 180"
+    assert table.num_rows == lake.open(demo[0]).sql(query).fetchone()[0] > 0
+    assert table.schema.field("ra").metadata[b"unit"] == b"deg"
+
+
+def test_files_are_written_again_into_a_folder(demo, lacus, tmp_path, monkeypatch):
+    from lake import csc, originals
+
+    def write_files(read, rows, directory):
+        originals.place(directory / "n.txt", str(rows.num_rows).encode())
+        return [directory / "n.txt"]
+
+    monkeypatch.setattr(csc, "EXPORTS", {"csc.detections": write_files}, raising=False)
+    words = ["export", "csc.detections", "--where", "ra < 180", "-o", tmp_path / "out"]
+    result = lacus(*words, home=demo[0])
+    assert result.exit_code == 0
+    assert "1 file of snapshot" in result.stderr
+    assert 0 < int((tmp_path / "out" / "n.txt").read_text()) < 2000
+    assert "ra < 180" in (tmp_path / "out" / originals.ORIGIN).read_text()
+    # A name with a format is that of a table, as ever.
+    words[-1] = tmp_path / "out.csv"
+    assert lacus(*words, home=demo[0]).exit_code == 0
+    assert (tmp_path / "out.csv").read_text().startswith('"release"')

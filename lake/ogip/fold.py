@@ -1,0 +1,192 @@
+"""Folding models through responses: what a detector would count, as sparse products.
+
+The counts in channel c are C(c) = sum over energy bins i of R(i, c) A(i) M(i), with R the
+redistribution matrix, A the effective area and M the model's photons in the bin (CAL/GEN/92-002,
+George et al. 1998). A matrix is never densified.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from lake.errors import LacusError
+from lake.ogip.containers import EffectiveArea, Response, Spectrum
+from lake.ogip.rates import effective_exposure
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+ENERGY_TOLERANCE = 0.05
+"""By how much of a bin's width the bounds of matrix and effective area may differ."""
+
+MODELS_AT_ONCE = 64
+"""Models folded in one product: as many as leave a bin of all of them in the cache."""
+
+
+def compose(response: Response, area: EffectiveArea) -> Response:
+    """Multiply a redistribution matrix by an effective area.
+
+    Parameters
+    ----------
+    response : Response
+        Without the area.
+    area : EffectiveArea
+        Over the same energy bins.
+
+    Returns
+    -------
+    Response
+        Its elements are float64, in cm2, without padding.
+
+    Raises
+    ------
+    LacusError
+        The matrix has the area already, the numbers of bins differ, or a bound differs by more
+        than `ENERGY_TOLERANCE` of the bin's width.
+    """
+    if response.includes_area:
+        raise LacusError("the matrix includes the effective area; a second one does not belong")
+    if len(area.specresp) != response.n_energies:
+        raise LacusError(
+            f"the effective area has {len(area.specresp)} energy bins and the matrix "
+            f"{response.n_energies}; expected as many"
+        )
+    width = np.abs(response.energ_hi - response.energ_lo)
+    apart = np.maximum(
+        np.abs(area.energ_lo - response.energ_lo), np.abs(area.energ_hi - response.energ_hi)
+    )
+    # Single precision leaves narrow bins at high energy uncertain by more than their width.
+    allowed = ENERGY_TOLERANCE * width + 4 * np.finfo(np.float32).eps * np.abs(response.energ_hi)
+    if not (apart <= allowed).all():
+        row = int(np.flatnonzero(~(apart <= allowed))[0])
+        raise LacusError(
+            f"energy bin {row + 1} is {area.energ_lo[row]:g}-{area.energ_hi[row]:g} keV in the "
+            f"effective area and {response.energ_lo[row]:g}-{response.energ_hi[row]:g} keV in "
+            "the matrix; expected the same bins"
+        )
+    sizes = response.elements_per_bin
+    return replace(
+        response,
+        matrix=response.elements * np.repeat(area.specresp, sizes),
+        matrix_offsets=np.concatenate([[0], np.cumsum(sizes)]),
+        includes_area=True,
+        warnings=(*response.warnings, *area.warnings),
+    )
+
+
+def fold(response: "Response | csr_array", model: npt.ArrayLike) -> FloatArray:
+    """Fold one or many models through a response.
+
+    Parameters
+    ----------
+    response : Response or csr_array, shape (energies, channels)
+        Give `Response.as_sparse` to fold often: it is then built once.
+    model : array_like, shape (energies,) or (models, energies)
+        Photons in each energy bin, e.g. per cm2 and second where the response has the area.
+
+    Returns
+    -------
+    ndarray of float64, shape (channels,) or (models, channels)
+        Counts in each channel, in the unit of `model` times that of the response: counts per
+        second for photons per cm2 and second.
+
+    Raises
+    ------
+    LacusError
+        The model does not have one number per energy bin.
+    """
+    matrix = response.as_sparse() if isinstance(response, Response) else response
+    matrix = matrix.astype(np.float64, copy=False)
+    flux = np.asarray(model, dtype=np.float64)
+    if flux.ndim not in (1, 2) or flux.shape[-1] != matrix.shape[0]:
+        raise LacusError(
+            f"the model has the shape {flux.shape}; expected one number for each of the "
+            f"{matrix.shape[0]} energy bins of the response"
+        )
+    if matrix.nnz == matrix.shape[0] * matrix.shape[1] and matrix.has_canonical_format:
+        # Nothing is left out, so the elements as they are stored are the rows.
+        return flux @ matrix.data.reshape(matrix.shape)
+    transposed = matrix.T
+    if flux.ndim == 1:
+        return transposed @ flux
+    counts = np.empty((len(flux), matrix.shape[1]))
+    for start in range(0, len(flux), MODELS_AT_ONCE):
+        part = slice(start, start + MODELS_AT_ONCE)
+        counts[part] = (transposed @ np.ascontiguousarray(flux[part].T)).T
+    return counts
+
+
+def expected_counts(spectrum: Spectrum, response: Response, model: npt.ArrayLike) -> FloatArray:
+    """Give the counts that a model of the source expects in the channels of a spectrum.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Its channels, exposure and AREASCAL count.
+    response : Response
+        With the effective area.
+    model : array_like, shape (energies,) or (models, energies)
+        Photons/cm2/s in each energy bin.
+
+    Returns
+    -------
+    ndarray of float64, shape (channels,) or (models, channels)
+
+    Raises
+    ------
+    LacusError
+        Spectrum, response and model do not fit each other, the response has no area, or the
+        spectrum has no usable exposure.
+    """
+    if not response.includes_area:
+        raise LacusError("the response has no effective area; compose it with one first")
+    positions = channel_positions(response, spectrum.channel, len(spectrum.values))
+    return fold(response, model)[..., positions] * effective_exposure(spectrum)
+
+
+def channel_positions(
+    response: Response, channel: npt.NDArray[np.integer] | None, channels: int
+) -> IntArray:
+    """Find the channels of a spectrum among those of a response.
+
+    Parameters
+    ----------
+    response : Response
+    channel : ndarray of int, shape (channels,), or None
+        CHANNEL of the spectrum.
+    channels : int
+        Length of the spectrum.
+
+    Returns
+    -------
+    ndarray of int64, shape (channels,)
+        Columns of the matrix. Spectra as long as the response go with it channel by channel,
+        even if one counts from 0 and the other from 1; a shorter one, which leaves channels
+        out as OGIP/92-007 allows, goes by number.
+
+    Raises
+    ------
+    LacusError
+        The spectrum has more channels, channels the response does not have, or fewer channels
+        without numbers.
+    """
+    if channels == response.n_channels:
+        return np.arange(channels)
+    if channel is None or channels > response.n_channels:
+        raise LacusError(
+            f"the spectrum has {channels} channels and the response {response.n_channels}; "
+            "expected as many"
+        )
+    positions = np.asarray(channel, dtype=np.int64) - response.first_channel
+    outside = (positions < 0) | (positions >= response.n_channels)
+    if outside.any():
+        raise LacusError(
+            f"channel {channel[outside][0]} of the spectrum is not in the response, which has "
+            f"{response.first_channel} to {response.first_channel + response.n_channels - 1}"
+        )
+    return positions

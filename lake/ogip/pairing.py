@@ -1,0 +1,308 @@
+"""Which background, response and effective area go with a spectrum, and how that is known.
+
+BACKFILE, RESPFILE and ANCRFILE count first, looked up beside the spectrum's own file; then files
+of the same instrument and observation whose names agree but for the part they are; then what the
+registration says. What is named and not there, and what does not fit, is written down.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from lake import contracts
+from lake.ogip.names import Reference, is_background, plain, reference, stem
+
+Row = dict[str, Any]
+
+#: Columns of each table that pairing looks at.
+SPECTRA = (
+    "release", "spec_id", "path", "hdu", "row", "extname", "telescope", "instrument", "detector",
+    "obs_id", "t_start", "t_stop", "backfile", "respfile", "ancrfile", "content", "n_channels",
+    "file_sha256",
+)  # fmt: skip
+RESPONSES = (
+    "response_id", "path", "hdu", "extname", "telescope", "instrument", "detector", "includes_area",
+    "t_start", "t_stop", "n_energies", "n_channels", "energy_min", "energy_max",
+)  # fmt: skip
+AREAS = (
+    "area_id", "path", "hdu", "row", "extname", "telescope", "instrument", "obs_id", "n_energies",
+    "energ_lo", "energ_hi",
+)  # fmt: skip
+
+#: Relative difference of the energy ranges of a matrix and an area that belong together.
+_TOLERANCE = 1e-3
+
+
+class _Kind(NamedTuple):
+    """What is looked for: its name, the spectrum's column and the key of the candidates."""
+
+    name: str
+    column: str
+    key: str
+
+
+_BACKGROUND = _Kind("background", "backfile", "spec_id")
+_RESPONSE = _Kind("response", "respfile", "response_id")
+_AREA = _Kind("area", "ancrfile", "area_id")
+
+
+class _Candidates:
+    """Rows of one kind by file, and by what their names say."""
+
+    def __init__(self, kind: _Kind, rows: Sequence[Row], named_alike: Sequence[Row]) -> None:
+        self.kind = kind
+        self._by_path: dict[str, list[Row]] = defaultdict(list)
+        self._by_row: dict[tuple[str, int], list[Row]] = defaultdict(list)
+        self._by_base: dict[str, set[str]] = defaultdict(set)
+        self._by_stem: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for row in rows:
+            path = _file(row["path"])
+            self._by_path[path].append(row)
+            self._by_base[os.path.basename(path)].add(path)
+            if row.get("row"):
+                self._by_row[path, row["row"]].append(row)
+        for row in named_alike:
+            path = _file(row["path"])
+            if name := stem(path):
+                self._by_stem[os.path.dirname(path), name].add(path)
+                if row.get("obs_id"):
+                    self._by_stem[row["obs_id"], name].add(path)
+
+    def named(self, spectrum: Row, name: str) -> str | None:
+        """File that a keyword names, relative to that of the spectrum."""
+        folder = os.path.dirname(spectrum["path"])
+        for place in (os.path.join(folder, name), os.path.join(folder, os.path.basename(name))):
+            if _file(place) in self._by_path:
+                return _file(place)
+        return None
+
+    def given(self, name: str) -> str | None:
+        """File that an option names: a path, or the end of one."""
+        wanted = _file(os.path.expanduser(name))
+        found = [
+            path for path in self._by_base.get(os.path.basename(wanted), ())
+            if f"/{path}".endswith("/" + wanted.lstrip("/"))
+        ]  # fmt: skip
+        return found[0] if len(found) == 1 else None
+
+    def alike(self, spectrum: Row) -> list[str]:
+        """Files called like that of the spectrum: beside it, else of the same observation."""
+        path = _file(spectrum["path"])
+        if not (name := stem(path)):
+            return []
+        beside = self._by_stem.get((os.path.dirname(path), name), set())
+        return sorted(beside or self._by_stem.get((spectrum["obs_id"], name), set()))
+
+    def rows(self, path: str, spectrum: Row, wanted: Reference) -> list[Row]:
+        """Rows of a file that a spectrum may be meant to go with, best one alone."""
+        number = wanted.number or spectrum["row"]
+        rows = self._by_row.get((path, number)) if number else None
+        if rows is None:
+            rows = self._by_path[path]
+            if wanted.number:
+                rows = rows[wanted.number - 1 : wanted.number]
+        if wanted.extension is not None:
+            rows = _of_extension(rows, wanted.extension)
+        rows = [row for row in rows if row.get("spec_id") != spectrum["spec_id"]]
+        if len(rows) > 1:
+            # A file may hold source and background.
+            rows = [row for row in rows if row.get("content") == "BKG"] or rows
+        return _in_time(spectrum, rows) if len(rows) > 1 else rows
+
+
+def _file(path: str) -> str:
+    return os.path.normpath(plain(path))
+
+
+def pair(
+    spectra: pa.Table,
+    responses: pa.Table,
+    areas: pa.Table,
+    options: Mapping[str, Mapping[str, str]] | None = None,
+) -> pa.Table:
+    """Find what goes with each spectrum.
+
+    Parameters
+    ----------
+    spectra, responses, areas : pyarrow.Table
+        `ogip.spectra`, `ogip.responses` and `ogip.effective_area` of one release, with at least
+        the columns `SPECTRA`, `RESPONSES` and `AREAS`.
+    options : mapping, optional
+        By SHA-256 of a spectrum's file, the options of its registration: ``background``,
+        ``response``, ``area``.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows of `ogip.pairs`, in the order of `spectra`.
+    """
+    given = options or {}
+    rows = spectra.select(SPECTRA).to_pylist()
+    backgrounds = _Candidates(_BACKGROUND, rows, [row for row in rows if _is_background(row)])
+    found = responses.select(RESPONSES).to_pylist()
+    matrices = _Candidates(_RESPONSE, found, found)
+    found = [_with_range(row) for row in areas.select(AREAS).to_pylist()]
+    curves = _Candidates(_AREA, found, found)
+    paired = [
+        _paired(row, backgrounds, matrices, curves, given.get(row["file_sha256"], {}))
+        for row in rows
+    ]
+    return pa.Table.from_pylist(paired, contracts.table("ogip.pairs").schema())
+
+
+def _with_range(area: Row) -> Row:
+    low, high = area.pop("energ_lo"), area.pop("energ_hi")
+    return {**area, "energy_min": low[0], "energy_max": high[-1]}
+
+
+def _paired(
+    spectrum: Row,
+    backgrounds: _Candidates,
+    matrices: _Candidates,
+    curves: _Candidates,
+    options: Mapping[str, str],
+) -> Row:
+    """Row of `ogip.pairs`."""
+    problems: list[str] = []
+    missing: list[str] = []
+    background = how_background = area = how_area = None
+    if not _is_background(spectrum) and spectrum["content"] != "NET":
+        background, how_background = _find(
+            spectrum, backgrounds, options, problems, lambda row: _channel_misfit(spectrum, row)
+        )
+        missing += [] if background else ["background"]
+    response, how_response = _find(
+        spectrum, matrices, options, problems, lambda row: _channel_misfit(spectrum, row)
+    )
+    if response is None:
+        missing += ["response"]
+    elif not response["includes_area"]:
+        matrix = response
+        area, how_area = _find(
+            spectrum, curves, options, problems, lambda row: _energy_misfit(matrix, row)
+        )
+        missing += [] if area else ["area"]
+    fits = response is not None and not _channel_misfit(spectrum, response)
+    if fits and response is not None and not response["includes_area"]:
+        fits = area is not None and not _energy_misfit(response, area)
+    return {
+        "release": spectrum["release"],
+        "spec_id": spectrum["spec_id"],
+        "background_id": background and background["spec_id"],
+        "background_from": how_background,
+        "response_id": response and response["response_id"],
+        "response_from": how_response,
+        "response_kind": response and ("rsp" if response["includes_area"] else "rmf"),
+        "area_id": area and area["area_id"],
+        "area_from": how_area,
+        "missing": missing,
+        "problems": problems,
+        "foldable": fits,
+        "file_sha256": spectrum["file_sha256"],
+    }
+
+
+def _find(
+    spectrum: Row,
+    candidates: _Candidates,
+    options: Mapping[str, str],
+    problems: list[str],
+    misfit: Callable[[Row], str | None],
+) -> tuple[Row | None, str | None]:
+    """What goes with a spectrum, and how it was found.
+
+    A file that is named is taken even if it does not fit, which is noted; one that is only called
+    alike must fit.
+    """
+    kind = candidates.kind
+    if name := spectrum[kind.column]:
+        keyword = f"{kind.column.upper()} {name!r}"
+        wanted = reference(name)
+        path = candidates.named(spectrum, wanted.name)
+        rows = candidates.rows(path, spectrum, wanted) if path else []
+        if len(rows) == 1:
+            return _noted(rows[0], misfit(rows[0]), keyword, problems), "keyword"
+        which = f"names {len(rows)} in its file" if path else "is not there"
+        problems.append(f"{keyword} {which}")
+    found = [
+        row
+        for path in candidates.alike(spectrum)
+        for row in candidates.rows(path, spectrum, Reference(path, None, None))
+        if _same_instrument(spectrum, row) and not misfit(row)
+    ]
+    if len(found) == 1:
+        return found[0], "name"
+    if found:
+        problems.append(f"{len(found)} {kind.name} files are called alike: none is taken")
+    if name := options.get(kind.name):
+        wanted = reference(name)
+        path = candidates.given(wanted.name)
+        rows = candidates.rows(path, spectrum, wanted) if path else []
+        if len(rows) == 1:
+            return _noted(rows[0], misfit(rows[0]), f"option {kind.name}", problems), "option"
+        problems.append(f"option {kind.name} {name!r} is not there")
+    return None, None
+
+
+def _noted(chosen: Row, misfit: str | None, where: str, problems: list[str]) -> Row:
+    if misfit:
+        problems.append(f"{where}: {misfit}")
+    return chosen
+
+
+def _of_extension(rows: list[Row], extension: str | None) -> list[Row]:
+    """Rows of the HDU that brackets name."""
+    if extension is None:
+        return rows
+    name = extension.partition(",")[0].strip()
+    if name.isdigit():
+        return [row for row in rows if row["hdu"] == int(name)]
+    return [row for row in rows if (row["extname"] or "").casefold() == name.casefold()]
+
+
+def _in_time(spectrum: Row, rows: list[Row]) -> list[Row]:
+    """Of the matrices of several intervals, the one whose interval is nearest to the middle."""
+    times = [spectrum["t_start"], spectrum["t_stop"]]
+    times += [row.get(column) for row in rows for column in ("t_start", "t_stop")]
+    if any(time is None for time in times):
+        return rows
+    middle = (spectrum["t_start"] + spectrum["t_stop"]) / 2
+
+    def away(row: Row) -> tuple[float, float]:
+        # Files of the GBM end with an interval of no length, for all times after it.
+        centre = (row["t_start"] + row["t_stop"]) / 2
+        outside = max(row["t_start"] - middle, middle - row["t_stop"], 0.0)
+        return outside, abs(centre - middle)
+
+    return [min(rows, key=away)]
+
+
+def _is_background(spectrum: Row) -> bool:
+    return spectrum["content"] == "BKG" or is_background(spectrum["path"])
+
+
+def _same_instrument(one: Row, other: Row) -> bool:
+    """Whether telescope and instrument agree, where both files name them."""
+    return all(
+        not one[c] or not other[c] or one[c].casefold() == other[c].casefold()
+        for c in ("telescope", "instrument")
+    )
+
+
+def _channel_misfit(spectrum: Row, other: Row) -> str | None:
+    if spectrum["n_channels"] == other["n_channels"]:
+        return None
+    return f"has {other['n_channels']} channels, the spectrum {spectrum['n_channels']}"
+
+
+def _energy_misfit(response: Row, area: Row) -> str | None:
+    if response["n_energies"] != area["n_energies"]:
+        return f"has {area['n_energies']} energy bins, the matrix {response['n_energies']}"
+    for edge in ("energy_min", "energy_max"):
+        one, other = response[edge], area[edge]
+        if abs(one - other) > _TOLERANCE * max(abs(one), abs(other)):
+            return f"ends at {other:g} keV, the matrix at {one:g} keV"
+    return None

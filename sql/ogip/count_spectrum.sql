@@ -1,0 +1,125 @@
+-- One row per spectrum and channel: counts with their error, energies, and what the background leaves.
+-- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file.
+-- Source: OGIP/92-007 and 92-007a; XSPEC manual, chapter 2.
+-- key: release, spec_id, position
+-- columns:
+--   position: place of the channel in the spectrum, from 1 {meta.number}
+--   channel: channel number of the detector {meta.number;instr}
+--   e_min: lower nominal energy [keV] {em.energy;stat.min}
+--   e_max: upper nominal energy [keV] {em.energy;stat.max}
+--   counts: counts, a rate times the exposure; null where the file has NaN [ct] {phot.count;em.X-ray}
+--   counts_error: error of counts [ct] {stat.error;phot.count;em.X-ray}
+--   off_counts: counts of the background spectrum, not scaled [ct] {phot.count;em.X-ray}
+--   alpha: what scales off_counts to the source region; null where it is not known {stat.param}
+--   background: background counts scaled to the source region; null where not known [ct] {phot.count;em.X-ray}
+--   background_error: error of background [ct] {stat.error;phot.count;em.X-ray}
+--   net_counts: counts less background [ct] {phot.count;em.X-ray}
+--   net_counts_error: error of net_counts [ct] {stat.error;phot.count;em.X-ray}
+--   rate: counts / (exposure AREASCAL) [ct.s**-1] {arith.rate;phot.count;em.X-ray}
+--   net_rate: net_counts / (exposure AREASCAL) [ct.s**-1] {arith.rate;phot.count;em.X-ray}
+--   net_rate_kev: net_rate by energy [ct.s**-1.keV**-1] {arith.rate;phot.count;em.X-ray}
+--   net_rate_kev_error: error of net_rate_kev [ct.s**-1.keV**-1] {stat.error;phot.count;em.X-ray}
+--   quality: QUALITY of the channel; 0, which is good, where the file has none {meta.code.qual}
+--   grouping: GROUPING of the channel; 0 where the file has none {meta.code}
+WITH paired AS (
+    SELECT s.release, s.spec_id, s.file_sha256, p.background_id, p.response_id, p.area_id,
+        coalesce(r.ebounds_id, s.ebounds_id) AS ebounds_id,
+        nullif(greatest(s.exposure, 0), 0) AS seconds,
+        nullif(greatest(b.exposure, 0), 0) AS b_seconds,
+        s.quantity = 'RATE' AS is_rate, b.quantity = 'RATE' AS b_is_rate,
+        coalesce(s.areascal, 1) AS area, coalesce(b.areascal, 1) AS b_area,
+        coalesce(s.backscal, 1) AS back, coalesce(b.backscal, 1) AS b_back,
+        coalesce(b.n_channels = s.n_channels, FALSE) AS fits,
+        s.channel, s.stat_err, s.sys_err, s.quality, s.grouping,
+        coalesce(s.first_channel, r.first_channel) AS first_channel,
+        coalesce(s.counts, s.rate) AS found, coalesce(b.counts, b.rate) AS b_found,
+        s.areascal_channel, s.backscal_channel, b.stat_err AS b_stat_err, b.sys_err AS b_sys_err,
+        b.quality AS b_quality, b.areascal_channel AS b_areascal_channel,
+        b.backscal_channel AS b_backscal_channel, range(1, s.n_channels + 1) AS positions
+    FROM ogip.spectra AS s
+    LEFT JOIN ogip.pairs AS p ON p.release = s.release AND p.spec_id = s.spec_id
+    LEFT JOIN ogip.spectra AS b ON b.release = p.release AND b.spec_id = p.background_id
+    LEFT JOIN ogip.responses AS r ON r.release = p.release AND r.response_id = p.response_id
+),
+listed AS (
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, ebounds_id,
+        seconds, b_seconds, is_rate, b_is_rate, area, b_area, back, b_back, first_channel,
+        unnest(positions) AS position,
+        unnest(channel) AS channel,
+        unnest(found) AS found,
+        unnest(stat_err) AS stat_err,
+        unnest(sys_err) AS sys_err,
+        unnest(quality) AS quality,
+        unnest(grouping) AS grouping,
+        unnest(areascal_channel) AS areascal_channel,
+        unnest(backscal_channel) AS backscal_channel,
+        unnest(CASE WHEN fits THEN b_found END) AS b_found,
+        unnest(CASE WHEN fits THEN b_stat_err END) AS b_stat_err,
+        unnest(CASE WHEN fits THEN b_sys_err END) AS b_sys_err,
+        unnest(CASE WHEN fits THEN b_quality END) AS b_quality,
+        unnest(CASE WHEN fits THEN b_areascal_channel END) AS b_areascal_channel,
+        unnest(CASE WHEN fits THEN b_backscal_channel END) AS b_backscal_channel
+    FROM paired
+),
+counted AS (
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, ebounds_id,
+        position, coalesce(channel, first_channel + position - 1) AS channel,
+        coalesce(quality, 0) AS quality, coalesce(grouping, 0) AS grouping,
+        seconds * coalesce(areascal_channel, area) AS effective_seconds,
+        CASE WHEN isfinite(found) THEN found * CASE WHEN is_rate THEN seconds ELSE 1 END END
+            AS counts,
+        stat_err * CASE WHEN is_rate THEN seconds ELSE 1 END AS stat_err, sys_err,
+        CASE WHEN isfinite(b_found) AND coalesce(b_quality, 0) = 0
+            THEN b_found * CASE WHEN b_is_rate THEN b_seconds ELSE 1 END
+        END AS off_counts,
+        b_stat_err * CASE WHEN b_is_rate THEN b_seconds ELSE 1 END AS off_stat_err, b_sys_err,
+        seconds * coalesce(areascal_channel, area) * coalesce(backscal_channel, back)
+            / nullif(
+                b_seconds * coalesce(b_areascal_channel, b_area)
+                    * coalesce(b_backscal_channel, b_back),
+                0
+            ) AS alpha
+    FROM listed
+),
+with_errors AS (
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, ebounds_id,
+        position, channel, quality, grouping, effective_seconds, counts, off_counts, alpha,
+        alpha * off_counts AS background,
+        sqrt(
+            pow(coalesce(stat_err, sqrt(CASE WHEN counts >= 0 THEN counts END)), 2)
+            + pow(counts * coalesce(sys_err, 0), 2)
+        ) AS counts_error,
+        alpha * sqrt(
+            pow(coalesce(off_stat_err, sqrt(CASE WHEN off_counts >= 0 THEN off_counts END)), 2)
+            + pow(off_counts * coalesce(b_sys_err, 0), 2)
+        ) AS background_error
+    FROM counted
+),
+netted AS (
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, ebounds_id,
+        position, channel, quality, grouping, effective_seconds, counts, counts_error,
+        off_counts, alpha, background, background_error,
+        CASE WHEN background_id IS NULL THEN counts ELSE counts - background END AS net_counts,
+        CASE WHEN background_id IS NULL THEN counts_error
+            ELSE sqrt(pow(counts_error, 2) + pow(background_error, 2))
+        END AS net_counts_error
+    FROM with_errors
+),
+energies AS (
+    SELECT release, ebounds_id, unnest(channel) AS channel, unnest(e_min) AS e_min,
+        unnest(e_max) AS e_max
+    FROM ogip.ebounds
+)
+SELECT n.release, n.spec_id, n.position, n.channel,
+    least(e.e_min, e.e_max) AS e_min, greatest(e.e_min, e.e_max) AS e_max,
+    n.counts, n.counts_error, n.off_counts, n.alpha, n.background, n.background_error,
+    n.net_counts, n.net_counts_error,
+    n.counts / nullif(n.effective_seconds, 0) AS rate,
+    n.net_counts / nullif(n.effective_seconds, 0) AS net_rate,
+    n.net_counts / nullif(n.effective_seconds * abs(e.e_max - e.e_min), 0) AS net_rate_kev,
+    n.net_counts_error / nullif(n.effective_seconds * abs(e.e_max - e.e_min), 0)
+        AS net_rate_kev_error,
+    n.quality, n.grouping, n.background_id, n.response_id, n.area_id, n.file_sha256
+FROM netted AS n
+LEFT JOIN energies AS e
+    ON e.release = n.release AND e.ebounds_id = n.ebounds_id AND e.channel = n.channel
