@@ -26,7 +26,7 @@ from lake.sdss.calibration import (
 )
 from lake.sdss.channels import network_input
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
-from lake.sdss.fit import BATCH, Progress, fit, forward, values
+from lake.sdss.fit import BATCH, Progress, ahead, fit, forward, values
 from lake.sdss.material import Material
 from lake.sdss.networks import build
 from lake.sdss.predictions import Predictions, predictions
@@ -109,11 +109,14 @@ class Trained:
             )
         logits = np.empty((len(flux), len(self.classes)), np.float32)
         noise = np.empty(len(flux), np.float32)
-        for start in range(0, len(flux), BATCH):
+
+        def prepare(start: int) -> tuple[slice, list[npt.NDArray]]:
             part = slice(start, start + BATCH)
-            inputs, noise[part] = network_input(
-                self.configuration, flux[part], None if ivar is None else ivar[part], valid[part]
-            )
+            one = None if ivar is None else ivar[part]
+            inputs, noise[part] = network_input(self.configuration, flux[part], one, valid[part])
+            return part, inputs
+
+        for part, inputs in ahead(prepare, range(0, len(flux), BATCH), threads=2):
             logits[part] = self._forward(inputs)
         return logits, noise
 

@@ -1,7 +1,9 @@
 """Fitting a network: epochs, early stopping, and the state that an interruption leaves."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from lake.sdss.material import Material
 #: Called after every epoch: its number from 1, epochs at most, its line of the history.
 Progress = Callable[[int, int, dict[str, float]], None]
 Forward = Callable[[list[npt.NDArray]], npt.NDArray[np.float32]]
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 #: Spectra that are classified together.
@@ -95,7 +98,8 @@ def fit(
     ):
         rate = float(optimizer.learning_rate.numpy())
         results, count = [], 0
-        for rows, inputs in _ahead(material.batches(len(history))):
+        batches = material.batches(len(history))
+        for rows, inputs in ahead(next, itertools.repeat(batches, material.steps)):
             truth = material.truth[rows]
             results.append(step([tf.convert_to_tensor(e) for e in inputs], truth, weights[truth]))
             count += len(rows)
@@ -153,14 +157,16 @@ def _training_step(network: Any, optimizer: Any, size: int) -> Any:
     return step
 
 
-def _ahead(items: Iterator[_T]) -> Iterator[_T]:
-    """Compute each item while the one before it is used."""
-    done = object()
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, done)
-        while (item := coming.result()) is not done:
-            coming = thread.submit(next, items, done)
-            yield item  # type: ignore[misc]
+def ahead(work: Callable[[_S], _T], items: Iterable[_S], threads: int = 1) -> Iterator[_T]:
+    """Yield what some work makes of items, in their order; it goes on while that is used."""
+    coming: deque[Future[_T]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            coming.append(pool.submit(work, item))
+            if len(coming) > threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def _monitor(
