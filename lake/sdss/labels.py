@@ -22,8 +22,11 @@ _OF_CATALOGUE = (
 )  # fmt: skip
 _OF_SPECTRUM = (
     "release", "spec_id", "obj_id", "plate", "mjd", "fiber", "ra_deg", "dec_deg", "file_path",
-    "object_class", "object_subclass", "file_sha256",
+    "object_class", "object_subclass", "z_warning", "file_sha256",
 )  # fmt: skip
+#: MANY_OUTLIERS, the only flag of ZWARNING that good stars have, too; the others say sky fibre,
+#: no signal or an undecided fit (https://www.sdss4.org/dr17/algorithms/bitmasks/#ZWARNING).
+_HARMLESS = 1 << 4
 _KEYS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("spec_id", ("spec_id",), ("object_id",)),
     ("spec_id", ("obj_id",), ("object_id",)),
@@ -42,14 +45,15 @@ def match(
     then by plate, MJD and fibre, then by position; of catalogues, the first that gives a class
     counts, else the first that gives a parameter. A spectrum that none of them has gets the
     name of its file's folder as class if that is an MK class; if the release has no catalogue
-    at all, a star gets the subclass that the survey's pipeline found. `label_source` and
-    `match_method` tell which it was.
+    at all, a star gets the subclass that the survey's pipeline found, unless the pipeline warns
+    of it (ZWARNING other than MANY_OUTLIERS). `label_source` and `match_method` tell which it
+    was.
 
     Parameters
     ----------
     spectra : pyarrow.Table
         Columns of sdss.spectra_metadata: release, spec_id, obj_id, plate, mjd, fiber, ra_deg,
-        dec_deg, file_path, object_class, object_subclass, file_sha256.
+        dec_deg, file_path, object_class, object_subclass, z_warning, file_sha256.
     catalogue : pyarrow.Table
         Columns of sdss.label_catalogue. Catalogues are told apart by file_sha256 and count in
         the order in which they first occur.
@@ -186,7 +190,10 @@ def _fall_back(labels: pl.DataFrame, own: pl.DataFrame, *, use_pipeline: bool) -
     fallbacks = {"directory": named}
     if use_pipeline:
         star = own.select(
-            pl.when(pl.col("object_class").str.strip_chars() == "STAR")
+            pl.when(
+                pl.col("object_class").str.strip_chars() == "STAR",
+                (pl.col("z_warning").fill_null(0) & ~_HARMLESS) == 0,
+            )
             .then(pl.col("object_subclass").str.strip_chars())
             .replace("", None)
         )

@@ -60,7 +60,7 @@ def lines_known(context: dg.AssetExecutionContext, home: lake.Home, release: str
 @derived(
     tables=["sdss.spectra_labels"],
     reads=["sdss.spectra_metadata", "sdss.label_catalogue"],
-    version="1",
+    version="2",
     checks=[ONE_LABEL],
 )
 def labels(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
@@ -70,7 +70,7 @@ def labels(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> 
     name = "sdss.spectra_labels"
     spectra = home.store.arrow(
         "SELECT release, spec_id, obj_id, plate, mjd, fiber, ra_deg, dec_deg, file_path,"
-        " object_class, object_subclass, file_sha256 FROM sdss.spectra_metadata"
+        " object_class, object_subclass, z_warning, file_sha256 FROM sdss.spectra_metadata"
         " WHERE release = ? ORDER BY spec_id",
         [release],
     )

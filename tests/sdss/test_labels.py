@@ -396,6 +396,15 @@ def test_the_pipelines_subclass_only_where_there_is_no_catalogue():
     assert labels(of, by, "class_mk")[0] == (None,)
 
 
+def test_the_pipelines_subclass_of_a_sky_fibre_is_no_label():
+    star = {"object_class": "STAR", "object_subclass": "K3"}
+    warnings = {"good": 0, "outliers": 16, "sky": 1, "undecided": 4 | 16, "not said": None}
+    of = spectra(*(star | {"spec_id": name, "z_warning": w} for name, w in warnings.items()))
+    assert [found for (found,) in labels(of, catalogue(), "class_mk")] == [
+        "K3", "K3", None, None, "K3",
+    ]  # fmt: skip
+
+
 def test_counts_for_the_record():
     of = spectra(
         {"spec_id": "a"},
