@@ -8,6 +8,7 @@ from lake.ogip.files import records
 from lake.ogip.write import write_files
 
 if TYPE_CHECKING:
+    from lake.ogip.flags import with_flags
     from lake.ogip.fold import compose
     from lake.ogip.picture import plot
     from lake.ogip.readers import read_arf, read_pha, read_rmf, read_rsp
@@ -22,6 +23,7 @@ __all__ = [
     "read_pha",
     "read_rmf",
     "read_rsp",
+    "with_flags",
 ]
 
 _TABLES = (
@@ -60,7 +62,7 @@ CITATIONS = (
 
 _LATER = {
     "compose": "fold", "plot": "picture", "read_arf": "readers", "read_pha": "readers",
-    "read_rmf": "readers", "read_rsp": "readers",
+    "read_rmf": "readers", "read_rsp": "readers", "with_flags": "flags",
 }  # fmt: skip
 
 

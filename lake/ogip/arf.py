@@ -63,7 +63,7 @@ def read(hdu: HDU) -> Areas:
     }
     if not several:
         return Areas([_area(hdu, common, columns, warnings, None)], typed)
-    cells = scalars(hdu, set())
+    cells = scalars(hdu)
     rows = [
         _area(hdu, _own(common, {k: v[i] for k, v in cells.items()}),
               {k: v[i] for k, v in columns.items()}, warnings, i)

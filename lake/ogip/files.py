@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from lake.errors import InputError
@@ -65,6 +66,8 @@ class Contents:
     rejected: list[Refused] = field(default_factory=list)
 
 
+# Damaged numbers are the reader's to name, not NumPy's.
+@np.errstate(invalid="ignore", over="ignore")
 def contents(file: FitsFile, kind: str | None = None, hdu: HDU | None = None) -> Contents:
     """Read the spectra, matrices, effective areas and channel energies of a file.
 
@@ -107,6 +110,9 @@ def _nothing(found: Contents, kind: str | None) -> str:
 
 
 def _take(hdu: HDU, kind: str, found: Contents) -> None:
+    if hdu.header.get("GCOUNT", 1) != 1:
+        problem = f"GCOUNT is {hdu.header.get('GCOUNT')!r}, expected 1 for a table"
+        raise InputError(hdu.path, problem, f"HDU {hdu.index}")
     if kind == "ebounds":
         row, found.typed[hdu.index] = ebounds.read(hdu)
         found.ebounds[hdu.index] = {**row, "hdu": hdu.index}
@@ -152,6 +158,7 @@ def _channels_of(spectrum: dict[str, Any], found: Contents) -> None:
         spectrum["warnings"] = [*(spectrum["warnings"] or []), note]
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def records(file: InputFile, data: bytes) -> Records:
     """Rows that a file gives to the tables of the mission.
 

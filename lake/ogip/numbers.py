@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lake.errors import InputError
 from lake.formats.fits_columns import to_arrow
 from lake.formats.fits_hdu import HDU
+from lake.formats.fits_header import Malformed
 from lake.formats.fits_layout import Column
 from lake.ogip.keywords import energy_factor
 
@@ -119,13 +120,24 @@ def exact(hdu: HDU, name: str, values: Array) -> bool:
     return True
 
 
-def scalars(hdu: HDU, but: set[str]) -> dict[str, list[Any]]:
-    """Columns with one value in each row, as Python values, by their names in capitals."""
-    return {
-        column.name.upper(): to_arrow(column, hdu.records, hdu.heap).to_pylist()
-        for column in hdu.layout.columns
-        if column.scalar and column.code not in "CM" and column.name.upper() not in but
-    }
+def scalars(hdu: HDU) -> dict[str, list[Any]]:
+    """Columns with one value in each row, as Python values, by their names in capitals.
+
+    Raises
+    ------
+    InputError
+        A cell holds what its column cannot.
+    """
+    found = {}
+    for column in hdu.layout.columns:
+        if not column.scalar or column.code in "CM":
+            continue
+        try:
+            cells = to_arrow(column, hdu.records, hdu.heap)
+        except Malformed as error:
+            raise wrong(hdu, column.name, error.problem, error.row) from error
+        found[column.name.upper()] = cells.to_pylist()
+    return found
 
 
 def energies(hdu: HDU, name: str, warnings: list[str]) -> tuple[Array, bool]:

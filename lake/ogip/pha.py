@@ -86,7 +86,7 @@ def read(hdu: HDU) -> Spectra:
         if reason:
             raise InputError(hdu.path, reason, f"HDU {hdu.index}")
         return Spectra([row], typed, [])
-    cells = scalars(hdu, set())
+    cells = scalars(hdu)
     rows, rejected = [], []
     for i in range(hdu.rows):
         own = {name: values[i] for name, values in cells.items()}

@@ -236,7 +236,10 @@ def container(
     channels : Ebounds or None
         Energies of its channels.
     """
-    bins = redistribution.sort_by("bin").combine_chunks()
+    bins = redistribution.combine_chunks()
+    # Rows of the lake come as they were written; to sort lists moves all their elements.
+    if np.any(np.diff(bins["bin"].to_numpy()) < 0):
+        bins = bins.sort_by("bin").combine_chunks()
 
     def flat(name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         column = bins[name].combine_chunks()

@@ -32,7 +32,7 @@ def response(read: Read, release: str, response_id: str) -> Response:
     """Response of the lake; elements are float64. See `spectrum`."""
     row = _one(read, "responses", "response_id", release, response_id)
     bins = read(
-        "SELECT * FROM ogip.redistribution WHERE release = ? AND response_id = ? ORDER BY bin",
+        "SELECT * FROM ogip.redistribution WHERE release = ? AND response_id = ?",
         [release, response_id],
     )
     return rmf.container(row, bins, channels(read, release, row["ebounds_id"]))

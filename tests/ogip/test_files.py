@@ -127,6 +127,18 @@ def test_a_file_with_nothing_to_take_is_refused(made, reason):
     assert caught.value.reason == reason
 
 
+def test_a_cell_that_is_no_text_is_named():
+    columns = {"COUNTS": ("2J", [[1, 2], [3, 4]]), "BACKFILE": ("9A", ["x", "caf?.bak"])}
+    data = hdus.content(hdus.pha(columns)).replace(b"caf?.bak", b"caf\xe9.bak")
+    with pytest.raises(InputError, match=r"HDU 1, row 2, column 'BACKFILE': text .* is neither"):
+        records(data=data)
+
+
+def test_a_table_of_groups_is_refused():
+    with pytest.raises(InputError, match="HDU 1: GCOUNT is 2, expected 1 for a table"):
+        records(data=hdus.content(hdus.pha()).replace(b"%20d / n" % 1, b"%20d / n" % 2))
+
+
 def test_a_file_that_is_cut_off_is_refused():
     data = hdus.content(hdus.pha(), hdus.matrix())
     with pytest.raises(InputError, match="cut off"):

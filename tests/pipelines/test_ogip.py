@@ -9,6 +9,10 @@ import pytest
 import lake
 from lake import contracts, models
 from lake.home import Home
+from lake.ogip import stored
+from lake.ogip.bands import area_of_channels, band_rates, hardness_ratios
+from lake.ogip.grouping import single_channels
+from lake.ogip.rates import count_rates, net_counts
 from lake.originals import ORIGIN
 from lake.sample import ogip as sample
 from lake.sample.xray import absorbed_power_law
@@ -92,6 +96,41 @@ def test_the_counts_that_were_put_in_come_out(home):
         assert limit > net
         assert significance > 1.5
         assert expected[name] < 1.1 * limit
+
+
+def test_the_views_agree_with_the_kernels(home):
+    read = home.store.arrow
+    pairs = home.sql(
+        "SELECT spec_id, background_id, response_id, area_id FROM ogip.pairs"
+        " WHERE background_id IS NOT NULL AND area_id IS NOT NULL"
+    ).fetchall()
+    assert len(pairs) == 6
+    for spec_id, background_id, response_id, area_id in pairs:
+        names = (sample.RELEASE, spec_id), (sample.RELEASE, background_id)
+        source, background = (stored.spectrum(read, *name) for name in names)
+        usable = source.quality == 0
+        groups = single_channels(len(usable), usable)
+        key = [spec_id]
+        [row] = read("SELECT * FROM ogip.net_counts WHERE spec_id = ?", key).to_pylist()
+        summed = net_counts(source, background, groups)
+        assert (row["counts"], row["off_counts"]) == (summed.counts, summed.off_counts)
+        assert row["net_counts"] == pytest.approx(summed.net)
+        assert row["net_counts_error"] == pytest.approx(summed.net_error)
+        assert row["n_channels"] == summed.channels
+        rates = count_rates(source, background, single_channels(len(usable)))
+        channels = stored.response(read, sample.RELEASE, response_id).ebounds
+        area = stored.effective_area(read, sample.RELEASE, area_id)
+        bands = band_rates(
+            rates.net, rates.net_error, channels.e_min, channels.e_max, usable,
+            area_of_channels(
+                area.energ_lo, area.energ_hi, area.specresp, (channels.e_min + channels.e_max) / 2
+            ),
+        )  # fmt: skip
+        [row] = read("SELECT * FROM ogip.band_rates WHERE spec_id = ?", key).to_pylist()
+        for name, band in bands.items():
+            assert row[f"photflux_aper_{name[0]}"] == pytest.approx(band.rate)
+        for name, (ratio, _) in hardness_ratios(bands).items():
+            assert row[name] == pytest.approx(ratio)
 
 
 def test_photon_fluxes_are_those_of_the_source(home):
