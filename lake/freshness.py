@@ -17,7 +17,13 @@ def base_tables(names: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def fingerprint(store: Store, release: str, reads: Iterable[str], code_version: str) -> str:
+def fingerprint(
+    store: Store,
+    release: str,
+    reads: Iterable[str],
+    code_version: str,
+    across: Iterable[str] = (),
+) -> str:
     """Digest of all that a release's rows of a derived table depend on.
 
     Parameters
@@ -29,6 +35,8 @@ def fingerprint(store: Store, release: str, reads: Iterable[str], code_version: 
         it rests on.
     code_version : str
         Raised whenever the computation gives other rows for the same input.
+    across : iterable of str
+        Tables of which it reads the rows of all releases.
     """
     reads = sorted(reads)
     stored = store.fingerprints(release)
@@ -36,6 +44,7 @@ def fingerprint(store: Store, release: str, reads: Iterable[str], code_version: 
         "code": code_version,
         "views": _texts(reads),
         "tables": {name: stored.get(name) for name in base_tables(reads)},
+        **{name: store.fingerprints_across(name) for name in across},
     }
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 

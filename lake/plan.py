@@ -110,20 +110,20 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: list[Reco
     Parameters
     ----------
     wanted : iterable of Record
-        Registered files; those of equal bytes in one role count once.
+        Registered files; those of equal bytes in one role count once, with the options of the
+        first.
     unreadable : list of Record
         Refusals of registered paths that cannot be read.
     known : list of Record
         What the lake recorded.
     """
-    files: dict[Identity, Record] = {}
-    unhashed = []
     registered = list(wanted)
+    unhashed = [r for r in registered if not r.file.sha256]
+    once: dict[tuple[str, str], Record] = {}
     for record in registered:
         if record.file.sha256:
-            files.setdefault(record.identity, record)
-        else:
-            unhashed.append(record)
+            once.setdefault((record.file.role, record.file.sha256), record)
+    files: dict[Identity, Record] = {r.identity: r for r in once.values()}
     present = {r.identity: r for r in known if r.status == "committed"}
     rejected = {r.identity: r for r in known if r.status == "rejected" and r.file.sha256}
     lost = {r.file.path for r in unreadable}

@@ -161,12 +161,7 @@ class Store:
         UsageError
             If the query is not valid SQL on this lake.
         """
-        if at is not None:
-            connection = self.connect(at=at)
-        elif apart:
-            connection = self.reader()
-        else:
-            connection = self._shared()
+        connection = self._for(at, apart)
         try:
             relation = connection.sql(query, params=list(params) or None)
         except duckdb.Error as error:
@@ -179,11 +174,21 @@ class Store:
         self, query: str, params: Sequence[object] = (), *, at: int | str | None = None
     ) -> pa.Table:
         """Query the lake into one Arrow table; see `sql`."""
-        relation = self.sql(query, params, at=at)
+        connection = self._for(at)
         try:
-            return relation.to_arrow_table()
-        except duckdb.Error as error:  # valid SQL that fails on a value, as a cast may
+            # A relation with parameters would be worked out row by row first.
+            cursor = connection.execute(query, list(params))
+            if cursor.description is None:
+                raise UsageError("that statement gives no rows; `sql` only reads")
+            return cursor.to_arrow_table()
+        except duckdb.Error as error:
             raise UsageError(str(error)) from error
+
+    def _for(self, at: int | str | None, apart: bool = False) -> duckdb.DuckDBPyConnection:
+        """Give the connection that a query is asked on."""
+        if at is not None:
+            return self.connect(at=at)
+        return self.reader() if apart else self._shared()
 
     def snapshots(self) -> list[Snapshot]:
         """All snapshots, oldest first."""
@@ -399,6 +404,13 @@ class Store:
             return {}
         query = "SELECT table_name, fingerprint FROM meta.releases WHERE release = ?"
         return dict(self.sql(query, [release]).fetchall())
+
+    def fingerprints_across(self, table: str) -> dict[str, str]:
+        """Fingerprint of a table in every release that has rows of it."""
+        if not self.exists:
+            return {}
+        query = "SELECT release, fingerprint FROM meta.releases WHERE table_name = ? AND rows > 0"
+        return dict(self.sql(query, [table]).fetchall())
 
 
 def _as_declared(name: str, data: pa.Table) -> pa.Table:

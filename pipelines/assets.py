@@ -203,11 +203,12 @@ class Derivation:
     reads: tuple[str, ...]
     version: str
     assets: dg.AssetsDefinition
+    across: tuple[str, ...] = ()
     on_request: bool = False
 
     def fingerprint(self, store: Store, release: str) -> str:
         """Digest of what the tables would be made from now."""
-        return freshness.fingerprint(store, release, self.reads, self.version)
+        return freshness.fingerprint(store, release, self.reads, self.version, self.across)
 
 
 #: Derivations by mission, in the order of their modules.
@@ -222,6 +223,7 @@ def derived(
     reads: Sequence[str],
     version: str,
     checks: Sequence[Check] = (),
+    across: Sequence[str] = (),
     on_request: bool = False,
 ) -> Callable[[Compute], dg.AssetsDefinition]:
     """Make assets of a function ``(context, home, release) -> Computed``.
@@ -238,6 +240,8 @@ def derived(
     version : str
         Raised when it gives other rows for the same input.
     checks : sequence of Check
+    across : sequence of str
+        Tables of which it reads the rows of all releases.
     on_request : bool
         See `Derivation`.
     """
@@ -258,7 +262,7 @@ def derived(
         )
         def compute_release(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
             opened, release = home.open(), context.partition_key
-            print_ = freshness.fingerprint(opened.store, release, reads, version)
+            print_ = freshness.fingerprint(opened.store, release, reads, version, across)
             stored = opened.store.fingerprints(release)
             shown: Mapping[str, Mapping[str, Any]] = {}
             if all(stored.get(table) == print_ for table in tables):
@@ -284,7 +288,15 @@ def derived(
                 yield check.run(opened.store, release)
 
         DERIVATIONS.setdefault(mission, []).append(
-            Derivation(name, tuple(tables), tuple(reads), version, compute_release, on_request)
+            Derivation(
+                name,
+                tuple(tables),
+                tuple(reads),
+                version,
+                compute_release,
+                tuple(across),
+                on_request,
+            )
         )
         return compute_release
 

@@ -20,17 +20,12 @@ def update(
     with_data = 0
     with progress.shown("looking for what is out of date"):
         # Asked of all before the contracts are renewed: that makes the views stale.
-        todo = {pair: runner.stale(home, *pair, selection) for pair in releases}
-        if selection is not None:
-            todo = {pair: runner.selected(selection, names) for pair, names in todo.items()}
+        todo = _stale(home, releases, selection)
         if renew(home):
             show.done("the lake is in line with the present contracts again")
         for (mission, release), names in todo.items():
-            failed = []
-            if names:
-                progress.err.print(f"{mission} {release}", style="bold")
-                outcome = runner.run(home, mission, release, names, jobs)
-                failed, not_made = outcome.failures, not_made + outcome.not_made
+            failed, left = _run(home, mission, release, names, jobs)
+            not_made += left
             nothing = None if failed else runner.empty(home, mission, release)
             if nothing:
                 failed = [nothing]
@@ -38,6 +33,11 @@ def update(
                 warn_of_barren(home, mission, release)
             failures += failed
             with_data += not any(failure.all_rejected for failure in failed)
+        if any(todo.values()) and not failures:
+            # What reads all releases of a table had not seen those that were made after it.
+            for (mission, release), names in _stale(home, releases, selection).items():
+                failed, left = _run(home, mission, release, names, jobs)
+                failures, not_made = failures + failed, not_made + left
     if not any(todo.values()) and not failures:
         show.done(f"{selection or 'everything'} is up to date")
     for failure in failures:
@@ -50,6 +50,31 @@ def update(
     if any(not failure.all_rejected for failure in failures) or not with_data:
         return FAILED
     return SOME_REJECTED if rejected or failures else OK
+
+
+def _stale(
+    home: lake.Home, releases: Sequence[tuple[str, str]], selection: str | None
+) -> dict[tuple[str, str], list[str]]:
+    """What is out of date of some releases, as far as it is asked for."""
+    from pipelines import jobs as runner
+
+    todo = {pair: runner.stale(home, *pair, selection) for pair in releases}
+    if selection is None:
+        return todo
+    return {pair: runner.selected(selection, names) for pair, names in todo.items()}
+
+
+def _run(
+    home: lake.Home, mission: str, release: str, names: Sequence[str], jobs: int
+) -> tuple[list[Any], list[str]]:
+    """Make tables and views of a release: what failed, and what was therefore not made."""
+    from pipelines import jobs as runner
+
+    if not names:
+        return [], []
+    progress.err.print(f"{mission} {release}", style="bold")
+    outcome = runner.run(home, mission, release, names, jobs)
+    return outcome.failures, outcome.not_made
 
 
 def rejections(

@@ -132,6 +132,7 @@ def training(context: dg.AssetExecutionContext, home: lake.Home, release: str) -
 @derived(
     tables=["sdss.cnn_predictions"],
     reads=["sdss.preprocessed_spectra", "sdss.cnn_models"],
+    across=["sdss.cnn_models"],
     version=_NETWORKS,
     checks=[SUM_TO_ONE],
 )

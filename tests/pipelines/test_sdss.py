@@ -202,3 +202,24 @@ def test_without_labels_the_survey_says_the_classes(spectra, lacus, tmp_path):
     found = lake.open(home).sql("SELECT match_method, class_mk FROM sdss.spectra_labels").fetchall()
     assert {method for method, _ in found} == {"pipeline"}
     assert all(name for _, name in found)
+
+
+def test_networks_are_tried_on_releases_before_and_after(spectra, lacus, tmp_path):
+    """Each release is classified by the network of the other too, whichever was made first."""
+    pytest.importorskip("lake.sdss.cnn")
+    from lake.sdss import configuration
+
+    tiny = configuration.Configuration(epochs=1, realisations=1)
+    monkey = pytest.MonkeyPatch()
+    monkey.setitem(configuration.CONFIGURATIONS, "default", tiny)
+    home = tmp_path / "home"
+    for release, files in (("R1", spectra[::2]), ("R2", spectra[1::2])):
+        assert lacus("add", "sdss", release, "spectra", *files, home=home).exit_code == 0
+    result = lacus("run", "sdss.release_shift", home=home)
+    monkey.undo()
+    assert result.exit_code == 0, result.stderr
+    shift = lake.open(home).sql(
+        "SELECT release, model_release FROM sdss.release_shift ORDER BY ALL"
+    ).fetchall()
+    assert shift == [("R1", "R1"), ("R1", "R2"), ("R2", "R1"), ("R2", "R2")]
+    assert "up to date" in lacus("run", "sdss.release_shift", home=home).stderr
