@@ -213,13 +213,15 @@ def test_networks_are_tried_on_releases_before_and_after(spectra, lacus, tmp_pat
     monkey = pytest.MonkeyPatch()
     monkey.setitem(configuration.CONFIGURATIONS, "default", tiny)
     home = tmp_path / "home"
-    for release, files in (("R1", spectra[::2]), ("R2", spectra[1::2])):
-        assert lacus("add", "sdss", release, "spectra", *files, home=home).exit_code == 0
+    for release, part in (("R1", spectra[::2]), ("R2", spectra[1::2])):
+        assert lacus("add", "sdss", release, "spectra", *part, home=home).exit_code == 0
     result = lacus("run", "sdss.release_shift", home=home)
     monkey.undo()
     assert result.exit_code == 0, result.stderr
-    shift = lake.open(home).sql(
-        "SELECT release, model_release FROM sdss.release_shift ORDER BY ALL"
-    ).fetchall()
+    shift = (
+        lake.open(home)
+        .sql("SELECT release, model_release FROM sdss.release_shift ORDER BY ALL")
+        .fetchall()
+    )
     assert shift == [("R1", "R1"), ("R1", "R2"), ("R2", "R1"), ("R2", "R2")]
     assert "up to date" in lacus("run", "sdss.release_shift", home=home).stderr
