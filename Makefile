@@ -11,11 +11,11 @@ setup: $(BIN)/lacus
 $(BIN)/lacus: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lacus needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(PIP) --constraint constraints.txt --editable .
+	$(PIP) --constraint constraints.txt --editable '.[cnn]'
 	@touch $@
 
 $(BIN)/pytest: $(BIN)/lacus
-	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --constraint constraints.txt --editable '.[cnn,dev]'
 	@touch $@
 
 demo: setup

@@ -177,6 +177,8 @@ def _resolve(view: View, known: dict[str, View]) -> View:
         traced = trace(view.sql, schema)
     except ValueError as error:
         raise LacusError(f"sql of {view.name}: {error}") from None
+    spelling = {column.name.lower(): column.name for column in view.columns}
+    traced = {spelling.get(name.lower(), name): found for name, found in traced.items()}
     stated = {column.name: column for column in view.columns}
     unknown = set(stated) - set(traced)
     if unknown:
@@ -235,9 +237,16 @@ def trace(
         nodes: Any = lineage(None, qualified, nested, scope=scope, dialect="duckdb")
     except SqlglotError as error:
         raise ValueError(str(error)) from None
-    return {
-        name: (tuple(sorted(set(_leaves(node)))), _unchanged(node)) for name, node in nodes.items()
-    }
+    # The parser takes names in lower case, as SQL compares them; tables have them as declared.
+    declared = {(t, c.lower()): c for t, columns in schema.items() for c in columns}
+    traced = {}
+    for name, node in nodes.items():
+        leaves = {(table, declared.get((table, column), column)) for table, column in _leaves(node)}
+        unchanged = _unchanged(node)
+        spelt = {column for _, column in leaves if column.lower() == name}
+        made = spelt.pop() if unchanged and len(spelt) == 1 else name
+        traced[made] = (tuple(sorted(leaves)), unchanged)
+    return traced
 
 
 def _columns_of(source: str, known: dict[str, View]) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -305,6 +305,49 @@ def _restored(record: Record, rest: list[Any]) -> Record:
         record, file=file, status=status, reason=reason, rows_read=read,
         rows_committed=committed, rows_rejected=rejected,
     )  # fmt: skip
+
+
+def read_own(
+    role: RecordRole, paths: Iterable[Path], part: int = _CHUNK
+) -> Iterator[tuple[dict[str, pa.Table], list[Record]]]:
+    """Read files that are in no lake, a part at a time.
+
+    Parameters
+    ----------
+    role : RecordRole
+    paths : iterable of Path
+        Files, or folders, which stand for the files of the role below them.
+    part : int
+        Files to a part.
+
+    Yields
+    ------
+    tables : dict of str to pyarrow.Table
+        Rows by table, as an ingest would store them under the release ``own``.
+    records : list of Record
+        What became of each file.
+    """
+    mission = role.table.split(".")[0]
+    files = [file for path in paths for file in inputs.files_below(path, role.suffixes)]
+    for start in range(0, len(files), part):
+        columns = {name: Columns(contracts.table(name), "own") for name in role.tables}
+        taken = []
+        for path in files[start : start + part]:
+            file = InputFile(path, mission, "own", role.name, {}, 0, 0, "")
+            record = Record(file, role.version, "new")
+            try:
+                found = path.stat()
+            except OSError as error:
+                taken.append(refused(record, f"cannot be read: {error.strerror or error}"))
+                continue
+            file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
+            taken.append(_read(replace(record, file=file), role, columns))
+        batches = _batches(columns, taken)
+        tables = {
+            name: pa.Table.from_batches([batches[name]] if name in batches else [], c.schema)
+            for name, c in columns.items()
+        }
+        yield tables, taken
 
 
 def forget(store: Store, mission: str, release: str) -> None:

@@ -4,22 +4,25 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some inputs were reject
 """
 
 import os
-import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import duckdb
-import pyarrow as pa
 
 import lake
 from lake.home import Source
-from pipelines import cli_read, progress, show
-from pipelines.command import Command, examples, in_home
-
-OK, FAILED, WRONG_USAGE, SOME_REJECTED = 0, 1, 2, 3
+from pipelines import cli_demo, cli_own, cli_read, show
+from pipelines.command import (
+    FAILED,
+    OK,
+    WRONG_USAGE,
+    Command,
+    examples,
+    in_home,
+)
+from pipelines.update import rejection, rejections, update, warn_of_barren
 
 
 class _Group(click.Group):
@@ -73,82 +76,8 @@ def main(ctx: click.Context, home: Path | None) -> None:
     ctx.obj = home
 
 
-SIZES = click.Choice(["small", "medium", "large"])
-
-
-@main.command(
-    short_help="Fill a lake with sample data and print what came out.",
-    epilog=examples("lacus --home demo-home demo"),
-)
-@in_home
-@click.option("--size", type=SIZES, default="small", show_default=True)
-def demo(home: lake.Home, size: str) -> None:
-    """Write sample inputs, ingest them, compute, and print what came out."""
-    from lake.sample import write_samples
-
-    with progress.shown("writing sample inputs"):
-        files = write_samples(home.root / "sample", size)  # type: ignore[arg-type]
-    for file in files:
-        home.add(Source(file.mission, file.release, file.role, (file.path,)))
-        show.done(f"{file.mission} {file.release} {file.role}: {file.path}")
-    releases = list(dict.fromkeys((file.mission, file.release) for file in files))
-    code = _run(home, releases, None, 1)
-    if code in (OK, SOME_REJECTED):
-        _show_demo(home, releases[0][1])
-    sys.exit(code)
-
-
-def _show_demo(home: lake.Home, release: str) -> None:
-    summary = (
-        "SELECT class, agg_class, detections, soft_sources, hard_sources, unique_sources,"
-        " mean_probability FROM csc.class_summary WHERE method = 'posterior' AND release = ?"
-        " ORDER BY detections DESC"
-    )
-    scores = (
-        "SELECT metric, max(value) FILTER (method = 'softmin') AS softmin,"
-        " max(value) FILTER (method = 'posterior') AS posterior FROM csc.validation"
-        " WHERE level = 'overall' AND metric IN ('log_loss', 'brier', 'accuracy',"
-        " 'expected_calibration_error') AND release = ? GROUP BY metric ORDER BY metric"
-    )
-    for title, query in (
-        ("Classes of the detections and sources (csc.class_summary, method posterior)", summary),
-        ("How good they are (csc.validation, cross-validated by source)", scores),
-    ):
-        data = home.store.arrow(query, [release])
-        numbers = [f.name for f in data.schema if not pa.types.is_string(f.type)]
-        rows = [list(row.values()) for row in data.to_pylist()]
-        print()
-        show.title(title)
-        show.table(data.column_names, rows, right=numbers, digits=3)
-    default = home.root == Path("lacus-home").absolute()
-    command = "lacus" if default else f"lacus --home {shlex.quote(str(home.root))}"
-    print(
-        "\nNext:"
-        f'\n  {command} sql "SELECT name, master_class, p_qso FROM csc.uniquely_classified"'
-        f"\n  {command} export csc.uniquely_classified -o unique.vot"
-        f"\n  {command} ui"
-    )
-
-
-@main.command(
-    short_help="Write the sample inputs, and print the commands that add them.",
-    epilog=examples(
-        "lacus sample inputs --size medium",
-        "lacus sample inputs | sh        # writes and adds them",
-    ),
-)
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--size", type=SIZES, default="small", show_default=True)
-@click.option("--seed", type=int, default=42, show_default=True)
-def sample(directory: Path, size: str, seed: int) -> None:
-    """Only write the sample inputs, and print the commands that add them."""
-    from lake.sample import write_samples
-
-    with progress.shown("writing sample inputs"):
-        files = write_samples(directory, size, seed)  # type: ignore[arg-type]
-    for file in files:
-        words = ["lacus", "add", file.mission, file.release, file.role, str(file.path)]
-        print(shlex.join(words))
+for _command in cli_demo.COMMANDS:
+    main.add_command(_command)
 
 
 @main.command(
@@ -187,14 +116,7 @@ def add(
     home.add(source)
     number = len(set(source.paths))
     show.done(f"{mission} {release} {role}: {show.count(number, 'path')} in {home.sources_file}")
-    _warn_of_barren(home, mission, release)
-
-
-def _warn_of_barren(home: lake.Home, mission: str, release: str) -> None:
-    from lake import health
-
-    for text in health.barren(home, mission, release):
-        show.warn(text)
+    warn_of_barren(home, mission, release)
 
 
 @main.command(
@@ -224,70 +146,7 @@ def run(home: lake.Home, selection: str | None, release: str | None, jobs: int) 
             known = ", ".join(":".join(pair) for pair in releases)
             raise lake.UsageError(f"release {release!r} is not registered; there are {known}")
         releases = [pair for pair in releases if pair == wanted]
-    sys.exit(_run(home, releases, selection, jobs))
-
-
-def _run(
-    home: lake.Home, releases: Sequence[tuple[str, str]], selection: str | None, jobs: int
-) -> int:
-    """Run what is stale of some releases; returns the exit code."""
-    from pipelines import jobs as runner
-    from pipelines.resources import renew
-
-    failures: list[runner.Failure] = []
-    not_made: list[str] = []
-    with_data = 0
-    with progress.shown("looking for what is out of date"):
-        # Asked of all before the contracts are renewed: that makes the views stale.
-        todo = {pair: runner.stale(home, *pair, selection) for pair in releases}
-        if selection is not None:
-            todo = {pair: runner.selected(selection, names) for pair, names in todo.items()}
-        if renew(home):
-            show.done("the lake is in line with the present contracts again")
-        for (mission, release), names in todo.items():
-            failed = []
-            if names:
-                progress.err.print(f"{mission} {release}", style="bold")
-                outcome = runner.run(home, mission, release, names, jobs)
-                failed, not_made = outcome.failures, not_made + outcome.not_made
-            nothing = None if failed else runner.empty(home, mission, release)
-            if nothing:
-                failed = [nothing]
-            else:
-                _warn_of_barren(home, mission, release)
-            failures += failed
-            with_data += not any(failure.all_rejected for failure in failed)
-    if not any(todo.values()) and not failures:
-        show.done(f"{selection or 'everything'} is up to date")
-    for failure in failures:
-        show.failed(f"{failure.mission} {failure.release}, {failure.what}: {failure.reason}")
-    if not_made:
-        show.warn(f"not made because of that: {', '.join(not_made)}")
-    rejected = rejections(home, releases)
-    for row in rejected:
-        show.warn(_rejection(row))
-    if any(not failure.all_rejected for failure in failures) or not with_data:
-        return FAILED
-    return SOME_REJECTED if rejected or failures else OK
-
-
-def rejections(
-    home: lake.Home, releases: Sequence[tuple[str, str]] | None = None
-) -> list[dict[str, Any]]:
-    """Files, and files of which some rows, are not in the lake, and why."""
-    if not home.store.exists:
-        return []
-    rows = home.store.arrow(
-        "SELECT mission, release, role, path, reason, rows_rejected, status FROM meta.files"
-        " WHERE status = 'rejected' OR (status = 'committed' AND rows_rejected > 0)"
-        " ORDER BY ALL"
-    ).to_pylist()
-    return [row for row in rows if releases is None or (row["mission"], row["release"]) in releases]
-
-
-def _rejection(row: dict[str, Any]) -> str:
-    word = "rejected" if row["status"] == "rejected" else "rejected in part"
-    return f"{word}: {row['path']}: {row['reason']}"
+    sys.exit(update(home, releases, selection, jobs))
 
 
 @main.command(
@@ -346,7 +205,7 @@ def status(home: lake.Home, as_json: bool) -> None:
     if releases and not out_of_date and not nothing:
         print("everything is up to date")
     for row in rejected:
-        print(_rejection(row))
+        print(rejection(row))
 
 
 @main.command(
@@ -383,5 +242,5 @@ def doctor(home: lake.Home, as_json: bool) -> None:
     sys.exit(OK if all(finding.well for finding in findings) else FAILED)
 
 
-for _command in cli_read.COMMANDS:
+for _command in (*cli_read.COMMANDS, *cli_own.COMMANDS):
     main.add_command(_command)

@@ -1,21 +1,17 @@
-"""Commands that read: tables, SQL, exports, snapshots, and the classification of own sources."""
+"""Commands that read the lake: tables, SQL, exports, pictures, snapshots."""
 
 import importlib
+import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import pyarrow as pa
 
 import lake
 from lake.query import as_query
 from pipelines import progress, show
 from pipelines.command import Command, examples, in_home
-
-#: Detections or sources that `classify` shows on a terminal.
-_SHOWN_ROWS = 40
 
 FORMAT = click.Choice(["table", "csv", "json", "parquet"])
 
@@ -268,119 +264,35 @@ def diff(home: lake.Home, a: str, b: str, table: str | None, form: str) -> None:
 
 @click.command(
     cls=Command,
-    short_help="Classify your own X-ray sources; no lake is needed.",
+    short_help="The standard picture of one object.",
     epilog=examples(
-        "lacus classify my_detections.vot",
-        "lacus classify my_detections.csv --model lake --method posterior -o classes.fits",
+        "lacus plot sdss 0390-51900-0282",
+        'lacus plot csc "2CXO J004244.3+411608" -o source.svg',
     ),
 )
 @in_home
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--model", default="reference", show_default=True, metavar="reference|lake|ID")
+@click.argument("mission")
+@click.argument("identifier", metavar="ID")
+@click.option("--release", "-r", help="The newest that has the object by default.")
 @click.option(
-    "--method", type=click.Choice(["softmin", "posterior"]), default=None,
-    help="softmin by default; posterior needs a model of the lake.",
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False),
+    help="The file: .png, .svg or .pdf; the object's name with .png by default.",
 )  # fmt: skip
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every probability.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def classify(
-    home: lake.Home,
-    file: Path,
-    model: str,
-    method: str | None,
-    output: Path | None,
-    as_json: bool,
+def plot(
+    home: lake.Home, mission: str, identifier: str, release: str | None, output: Path | None
 ) -> None:
-    """Classify your own X-ray sources; no lake is needed.
+    """Draw the standard picture of one object: a source's classes, a spectrum with its lines."""
+    from lake import contracts, figures
 
-    FILE is a table of detections as the Chandra Source Catalog gives them: VOTable, FITS, CSV,
-    command-line TSV or Parquet. The published classifier is used unless `--model lake` asks for
-    the one that `lacus run` trained last.
-    """
-    from lake.csc import own, registry
-
-    trained = None
-    if model != "reference":
-        trained = registry.load(home.models, _lake_model(home) if model == "lake" else model)
-    table = own.read_own(file)
-    classified = own.classify_table(table, model=trained, method=method or "softmin")  # type: ignore[arg-type]
-    masters = own.master_classes(classified)
-    if output is not None:
-        from lake import export as exports
-
-        rows = exports.export(classified, output, _own_origin(file, model, classified))
-        show.done(f"{output}: {show.count(rows, 'detection')}")
-    if as_json:
-        show.as_json({"detections": classified.to_pylist(), "sources": masters.to_pylist()})
-        return
-    _show_classes("Detections", classified, ["name", "obsid"], "detection_class")
-    _show_classes("Sources", masters, ["name", "detection_count"], "soft_master_class")
+    drawing = [
+        m for m in contracts.missions() if "plot" in importlib.import_module(f"lake.{m}").__all__
+    ]
+    if mission not in drawing:
+        raise lake.UsageError(f"no pictures of {mission!r}; there are of {', '.join(drawing)}")
+    name = re.sub(r"[^\w.+-]+", "_", identifier)
+    path = output or Path(f"{mission}-{name}.png")
+    picture = importlib.import_module(f"lake.{mission}").plot(home, identifier, release)
+    show.done(str(figures.save(picture, path)))
 
 
-def _lake_model(home: lake.Home) -> str:
-    found = home.sql(
-        "SELECT m.model_id FROM csc.mixture_models AS m JOIN meta.releases AS r"
-        " ON r.release = m.release AND r.table_name = 'csc.mixture_models'"
-        " ORDER BY r.snapshot DESC LIMIT 1"
-    ).fetchone()
-    if found is None:
-        raise lake.LacusError("this lake has no model yet; `lacus run` trains one")
-    return str(found[0])
-
-
-def _own_origin(file: Path, model: str, classified: pa.Table) -> Any:
-    from importlib.metadata import version
-
-    from lake import csc
-    from lake.commit import now
-    from lake.export import Origin
-
-    ids = set(classified["model_id"].to_pylist())
-    return Origin(
-        f"Classes of {file.name}", f"lacus classify {file.name} --model {model}", None,
-        tuple(f"model:{i}" for i in sorted(ids)), now().isoformat(timespec="seconds"),
-        f"lacus {version('lacus')}", csc.CITATIONS,
-    )  # fmt: skip
-
-
-def _show_classes(title: str, data: pa.Table, named: Sequence[str], chosen: str) -> None:
-    """Print class, probability, runner-up and grouped probabilities for people."""
-    from lake.csc.features import AGGREGATE, CLASSES, PROBABILITIES
-
-    column = dict(zip(CLASSES, PROBABILITIES, strict=True))
-    groups: dict[str, list[str]] = {}
-    for name, group in AGGREGATE.items():
-        groups.setdefault(group, []).append(column[name])
-    rows = []
-    for row in data.to_pylist():
-        best = row[chosen]
-        ranked = sorted(CLASSES, key=lambda c: -(row[column[c]] or 0))
-        rows.append(
-            [
-                *(row.get(name) for name in named),
-                best,
-                None if best is None else f"{row[column[best]]:.3f}",
-                None if best is None else next(c for c in ranked if c != best),
-                *(
-                    None if best is None else f"{sum(row[p] for p in columns):.3f}"
-                    for columns in groups.values()
-                ),
-                *([_digits(row["novelty_p_value"]), row["reason"]] if "reason" in row else
-                  [row["hard_master_class"]]),
-            ]
-        )  # fmt: skip
-    if show.out.is_terminal and len(rows) > _SHOWN_ROWS:
-        title = f"{title}: the first {_SHOWN_ROWS} of {len(rows):,}; -o FILE writes all"
-        rows = rows[:_SHOWN_ROWS]
-    last = ["novelty p", "note"] if "reason" in data.column_names else ["hard class"]
-    header = [*named, "class", "P", "runner-up", *(f"P({g})" for g in groups), *last]
-    print()
-    show.title(title)
-    show.table(header, rows, right=["P", *(f"P({group})" for group in groups)])
-
-
-def _digits(value: float | None) -> str | None:
-    return None if value is None else f"{value:.2g}"
-
-
-COMMANDS = (tables, describe, sql, export, snapshots, pin, diff, classify)
+COMMANDS = (tables, describe, sql, export, snapshots, pin, diff, plot)

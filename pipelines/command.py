@@ -9,6 +9,9 @@ import click
 
 import lake
 
+#: Exit codes, as the help of `lacus` says them.
+OK, FAILED, WRONG_USAGE, SOME_REJECTED = 0, 1, 2, 3
+
 
 class Command(click.Command):
     """A command whose epilog is printed as it is: examples, a line for each."""

@@ -135,3 +135,13 @@ def test_trace_tells_passed_from_computed():
     assert traced["z"] == ((("a.t", "x"), ("a.t", "y")), False)
     with pytest.raises(ValueError, match="q"):
         models.trace("SELECT q FROM a.t", schema)
+
+
+def test_names_keep_their_case():
+    """The parser has names in lower case; what is declared as lambda_rest_A stays that."""
+    schema = {"sdss.line_list": ["release", "lambda_rest_A"]}
+    query = "SELECT release, lambda_rest_A, 2 * lambda_rest_A AS twice FROM sdss.line_list"
+    source = (("sdss.line_list", "lambda_rest_A"),)
+    traced = models.trace(query, schema)
+    assert traced["lambda_rest_A"] == (source, True)
+    assert traced["twice"] == (source, False)

@@ -6,8 +6,9 @@ from lake.csc.detections import ROLES
 
 if TYPE_CHECKING:
     from lake.csc.own import classify_table, master_classes
+    from lake.csc.picture import plot
 
-__all__ = ["CITATIONS", "ROLES", "classify_table", "master_classes"]
+__all__ = ["CITATIONS", "ROLES", "classify_table", "master_classes", "plot"]
 
 #: What to cite for products made from this mission's tables.
 CITATIONS = (
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from lake.csc import own
 
         return getattr(own, name)
+    if name == "plot":
+        from lake.csc import picture
+
+        return picture.plot
     raise AttributeError(name)

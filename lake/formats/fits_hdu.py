@@ -13,7 +13,7 @@ from lake.errors import InputError
 from lake.formats.fits_columns import physical, to_arrow, variable
 from lake.formats.fits_header import BLOCK, CARD, Header, Malformed, read_header
 from lake.formats.fits_image import PIXEL_DTYPES, decompressed, pixels
-from lake.formats.fits_layout import Cards, Column, Layout, read_layout
+from lake.formats.fits_layout import Cards, Column, Layout, holds_image, read_layout
 
 TABLES = ("bintable", "table")
 _KINDS = {"BINTABLE": "bintable", "A3DTABLE": "bintable", "TABLE": "table", "IMAGE": "image"}
@@ -68,7 +68,7 @@ class HDU:
         kind = _KINDS_AS_WRITTEN.get(raw[:20])
         if kind is None:
             kind = _KINDS.get(str(self._front.get("XTENSION")).strip(), "other")
-        tiles = kind == "bintable" and self.header.get("ZIMAGE") is True
+        tiles = kind == "bintable" and holds_image(self._cards)
         return "compressed_image" if tiles else kind
 
     @cached_property
@@ -100,7 +100,7 @@ class HDU:
             self.shape = tuple(reversed(plain[0]))
             return self._present(size)
         bitpix = self._front.get("BITPIX")
-        if bitpix not in PIXEL_DTYPES:
+        if type(bitpix) is not int or bitpix not in PIXEL_DTYPES:
             raise Malformed(f"keyword BITPIX is {bitpix!r}, expected 8, 16, 32, 64, -32 or -64")
         axes = self._axes
         self.shape = tuple(reversed(axes))
@@ -341,7 +341,8 @@ def _plain(cards: bytes, primary: bool) -> tuple[tuple[int, ...], int] | None:
     try:
         axes = tuple(header.integer(f"NAXIS{n}") for n in range(1, header.integer("NAXIS") + 1))
         bitpix = header.get("BITPIX")
-        if bitpix not in PIXEL_DTYPES or (primary and axes[:1] == (0,)):
+        # -32.0 would be found among the keys, too.
+        if type(bitpix) is not int or bitpix not in PIXEL_DTYPES or (primary and axes[:1] == (0,)):
             return None
         elements = prod(axes) if axes else 0
         if not primary:

@@ -84,8 +84,7 @@ class Header(Mapping[str, Any]):
         keyword = keyword.upper()
         at = self._find(keyword)
         if at >= 0:
-            value = _fixed(self.raw, at)
-            return _parse(self.raw, at)[0].value if value is None else value
+            return _parse(self.raw, at)[0].value
         # Cards without a value are lines of text, such as HISTORY.
         if lines := self.all(keyword):
             return "\n".join(str(line) for line in lines)
@@ -93,11 +92,17 @@ class Header(Mapping[str, Any]):
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """Value of a keyword, or a default where there is no such card."""
-        # Most keywords that are asked for are not there: that must cost next to nothing.
+        # Readers ask for many keywords that are not there: that must cost next to nothing.
         index = self._index
-        if keyword in index or "HIERARCH" in index or not keyword.isupper():
-            return super().get(keyword, default)
-        return default
+        at = index.get(keyword)
+        if at is None:
+            if keyword.isupper() and "HIERARCH" not in index:
+                return default
+        elif self.raw[at + 8 : at + 10] == b"= " and keyword not in _COMMENTARY:
+            value = _fixed(self.raw, at)
+            if value is not None:
+                return value
+        return super().get(keyword, default)
 
     def __contains__(self, keyword: object) -> bool:
         return isinstance(keyword, str) and (
@@ -217,7 +222,10 @@ def _hierarchical(card: bytes) -> tuple[str, str]:
 
 
 def _fixed(raw: bytes, at: int) -> str | int | float | None:
-    """Value of a card in fixed format (section 4.2); None for any other, and for logicals."""
+    """Value of a card ``KEYWORD = `` in fixed format (section 4.2).
+
+    None for any other, and for logicals.
+    """
     if raw[at + 10 : at + 11] == b"'":
         end = raw.find(b"'", at + 11, at + CARD)
         text = raw[at + 11 : end].rstrip(b" ")

@@ -180,6 +180,12 @@ class Cards:
 
 
 @lru_cache(maxsize=256)
+def holds_image(cards: Cards) -> bool:
+    """Whether a binary table with these cards is a tile-compressed image."""
+    return Header(cards.raw).get("ZIMAGE") is True
+
+
+@lru_cache(maxsize=256)
 def read_layout(cards: Cards, row_bytes: int, text: bool) -> Layout:
     """Layout of a table from the raw cards of its header, from TFIELDS on.
 

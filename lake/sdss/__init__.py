@@ -1,5 +1,6 @@
 """SDSS spectra: pixels, labels, preprocessing, lines, and the classes that a network gives."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from lake.inputs import RecordRole
@@ -7,9 +8,11 @@ from lake.sdss.label_catalogue import LABELS_ROLE
 from lake.sdss.spectra import records
 
 if TYPE_CHECKING:
+    from lake.sdss.own import classify_files, preprocess_files
+    from lake.sdss.picture import plot
     from lake.sdss.spectra import read_spectrum
 
-__all__ = ["CITATIONS", "ROLES", "read_spectrum"]
+__all__ = ["CITATIONS", "ROLES", "classify_files", "plot", "preprocess_files", "read_spectrum"]
 
 ROLES = {
     "spectra": RecordRole(
@@ -39,10 +42,14 @@ CITATIONS = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    """Import a reader when it is first asked for."""
-    if name == "read_spectrum":
-        from lake.sdss import spectra
+_LATER = {
+    "classify_files": "own", "preprocess_files": "own", "plot": "picture",
+    "read_spectrum": "spectra",
+}  # fmt: skip
 
-        return spectra.read_spectrum
-    raise AttributeError(name)
+
+def __getattr__(name: str) -> Any:
+    """Import what works on spectra when it is first asked for: registering needs none of it."""
+    if name not in _LATER:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"lake.sdss.{_LATER[name]}"), name)

@@ -15,6 +15,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 #: Noise of a realisation without noise: far below the contrast of any line.
 _NOISELESS = 1e-4
+#: Spectra among which the least covered one lends its coverage.
+_CANDIDATES = 8
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Augmentation:
         Greatest number of masked stretches.
     gap_length : int
         Greatest length of one, in pixels.
+    borrow : float
+        Probability that a spectrum loses what another of the batch does not cover, one of the
+        least covered among some drawn at random: where classes come from different instruments,
+        coverage must not tell them apart.
     crop : float
         Probability, at either end, that the spectrum starts later or ends earlier.
     crop_blue, crop_red : float
@@ -68,6 +74,7 @@ class Augmentation:
     strength: float = 0.0
     gaps: int = 4
     gap_length: int = 120
+    borrow: float = 0.6
     crop: float = 0.5
     crop_blue: float = 0.12
     crop_red: float = 0.18
@@ -79,7 +86,7 @@ def at_snr(settings: Augmentation, snr: float | None) -> Augmentation:
     Parameters
     ----------
     settings : Augmentation
-        Its noise's tilt and correlation are kept, as are half of its wiggles.
+        What shapes the noise is kept, as are the wiggles.
     snr : float or None
         Per pixel; None for no added noise.
 
@@ -92,10 +99,10 @@ def at_snr(settings: Augmentation, snr: float | None) -> Augmentation:
         snr_low=snr or 1.0,
         snr_high=snr or 1.0,
         clean=0.0 if snr else 1.0,
-        wiggle=0.5 * settings.wiggle,
         strength=0.0,
         shift=0.0,
         gaps=0,
+        borrow=0.0,
         crop=0.0,
     )
 
@@ -125,6 +132,8 @@ def augment(
         `ivar` includes the noise added; 0 where it is unknown.
     valid : ndarray of bool, shape (n, l)
     """
+    # What was masked before keeps its flux: recipes fill it as they like.
+    fill = np.where(valid, 1, np.nan_to_num(flux, nan=1.0)).astype(np.float32)
     depth = np.where(valid, flux - 1, 0).astype(np.float32)
     known = np.nan_to_num(ivar, nan=0.0, posinf=0.0).astype(np.float32)
     if settings.shift:
@@ -138,8 +147,10 @@ def augment(
     depth += noise
     variance += np.divide(1.0, known, out=np.zeros_like(known), where=known > 0)
     variance[rng.uniform(size=len(depth)) < settings.ivar_unknown] = np.inf
+    if settings.borrow:
+        valid = _borrowed(valid, rng, settings.borrow)
     valid = valid & _coverage(len(depth), len(place), rng, settings)
-    return np.where(valid, 1 + depth, 1), np.where(valid, 1 / variance, 0), valid
+    return np.where(valid, 1 + depth, fill), np.where(valid, 1 / variance, 0), valid
 
 
 def _shift(
@@ -199,6 +210,15 @@ def _noise(
     mixed = rng.uniform(0, settings.noise_correlation, (n, 1)).astype(np.float32)
     noise[:, 1:] = (noise[:, 1:] + mixed * noise[:, :-1]) / np.sqrt(1 + mixed**2)
     return noise * profile, profile**2
+
+
+def _borrowed(valid: BoolArray, rng: np.random.Generator, share: float) -> BoolArray:
+    """Mask what a poorly covered spectrum of the batch lacks, in a share of all spectra."""
+    n = len(valid)
+    drawn = rng.integers(0, n, (n, _CANDIDATES))
+    poorest = valid.sum(axis=1)[drawn].argmin(axis=1)
+    donor = drawn[np.arange(n), poorest]
+    return valid & (valid[donor] | (rng.uniform(size=(n, 1)) >= share))
 
 
 def _coverage(n: int, size: int, rng: np.random.Generator, settings: Augmentation) -> BoolArray:

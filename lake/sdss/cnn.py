@@ -26,7 +26,7 @@ from lake.sdss.calibration import (
 )
 from lake.sdss.channels import network_input
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
-from lake.sdss.fit import BATCH, Progress, fit, forward
+from lake.sdss.fit import BATCH, Progress, fit, forward, values
 from lake.sdss.material import Material
 from lake.sdss.networks import build
 from lake.sdss.predictions import Predictions, predictions
@@ -218,7 +218,7 @@ class Trained:
             "history": self.history,
             "metrics": self.metrics,
             "fingerprints": dict(self.fingerprints),
-            "network_sha256": registry.network_digest(partial, self.network.get_weights()),
+            "network_sha256": registry.network_digest(partial, values(self.network.weights)),
         }
         versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
         circumstances = {
@@ -244,7 +244,7 @@ class Trained:
             With means over all batches in the place of moving averages; nothing else changes.
         """
         network = keras.models.clone_model(self.network)
-        network.set_weights(self.network.get_weights())
+        network.set_weights(values(self.network.weights))
         layers = [e for e in network.layers if isinstance(e, keras.layers.BatchNormalization)]
         order = np.random.default_rng(self.configuration.seed).permutation(len(flux))
         for number, rows in enumerate(np.array_split(order, -(-len(order) // BATCH))):
@@ -267,7 +267,7 @@ def load(directory: Path, model_id: str) -> Trained:
     path = registry.network_path(directory, model_id)
     try:
         network = keras.models.load_model(path, compile=False)
-        digest = registry.network_digest(path, network.get_weights())
+        digest = registry.network_digest(path, values(network.weights))
     except (OSError, ValueError, KeyError) as error:
         raise LacusError(f"{path}: the network cannot be read: {error}") from None
     if digest != document["network_sha256"]:

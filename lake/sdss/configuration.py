@@ -67,7 +67,7 @@ class Configuration:
     dropout: float = 0.3
     patience: int = 20
     calibration_snr: tuple[float | None, ...] = (5.0, 10.0, 20.0, None)
-    accepted_accuracy: float = 0.9
+    accepted_accuracy: float = 0.92
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -128,12 +128,12 @@ CONFIGURATIONS = {
         validity_channel=False,
         noise_weights=False,
         class_weights=False,
-        epochs=10,
+        epochs=20,
         learning_rate=1e-3,
         decay=False,
         weight_decay=0.0,
         dropout=0.2,
-        patience=10,
+        patience=20,
         calibration_snr=(),
     ),
 }

@@ -8,11 +8,6 @@ from scipy.ndimage import correlate1d
 from lake.errors import LacusError
 from lake.sdss.steps import BoolArray, Facts, FloatArray, Spectra, Warnings, divide
 
-#: A line may leave the weighted mean of its blocks by this factor. A free slope swings where a
-#: spectrum ends, a mean alone is off there in a steep one: with this bound, models cut to
-#: 3,800 - 9,200 A and whole ones are told apart least.
-_LEVER = 1.1
-
 
 def smooth_continuum(
     flux: FloatArray,
@@ -23,6 +18,7 @@ def smooth_continuum(
     block: int,
     depth: float,
     iterations: int,
+    lever: float,
 ) -> tuple[FloatArray, FloatArray]:
     """Fit a smooth continuum by local linear regression in the logarithm of wavelength.
 
@@ -46,6 +42,10 @@ def smooth_continuum(
         Relative distance from the fit that halves the weight of a block.
     iterations : int
         Rounds of reweighting.
+    lever : float
+        A line may leave the weighted mean of its blocks by this factor. A free slope swings
+        where a spectrum ends, a mean alone is off there in a steep one; 1.1 changes models
+        least when they are cut to 3,800 - 9,200 Angstrom.
 
     Returns
     -------
@@ -70,11 +70,11 @@ def smooth_continuum(
     filled = np.maximum(count, 1)
     mean = summed(flux) / filled
     weights = count
-    fit = _local_lines(mean, weights, bandwidth / block)
+    fit = _local_lines(mean, weights, bandwidth / block, lever)
     for _ in range(iterations):
         distance = np.divide(mean, fit, out=np.ones_like(fit), where=fit > 0) - 1
         weights = count / (1 + (distance / depth) ** 2)
-        fit = _local_lines(mean, weights, bandwidth / block)
+        fit = _local_lines(mean, weights, bandwidth / block, lever)
     kernel, _ = _kernel(bandwidth / block)
     noise = _moment(weights**2 * summed(variance) / filled**2, kernel**2)
     total = _moment(weights, kernel)
@@ -97,7 +97,7 @@ def _moment(values: FloatArray, kernel: FloatArray) -> FloatArray:
     return np.asarray(correlate1d(values, kernel, axis=1, mode="constant"))
 
 
-def _local_lines(values: FloatArray, weights: FloatArray, sigma: float) -> FloatArray:
+def _local_lines(values: FloatArray, weights: FloatArray, sigma: float, lever: float) -> FloatArray:
     """Fit a straight line around every block by weighted least squares; give its value there."""
     kernel, distance = _kernel(sigma)
     s0, s1, s2 = (_moment(weights, kernel * distance**power) for power in (0, 1, 2))
@@ -107,7 +107,7 @@ def _local_lines(values: FloatArray, weights: FloatArray, sigma: float) -> Float
     # A lone block has a level, but no slope.
     sloped = determinant > 1e-3 * s0**2
     line = np.divide(s2 * t0 - s1 * t1, determinant, out=level.copy(), where=sloped)
-    low, high = level / _LEVER, level * _LEVER
+    low, high = level / lever, level * lever
     return np.clip(line, np.minimum(low, high), np.maximum(low, high))
 
 
@@ -127,6 +127,7 @@ def normalise_continuum(
     block: int,
     depth: float,
     iterations: int,
+    lever: float,
     floor: float,
     significance: float,
     fill: float,
@@ -138,7 +139,7 @@ def normalise_continuum(
     spectra : Spectra
         On a grid of equal steps in log wavelength.
     facts : Facts
-    bandwidth, block, depth, iterations
+    bandwidth, block, depth, iterations, lever
         See `smooth_continuum`.
     floor : float
         A pixel stays valid where the continuum exceeds this fraction of its row's median, ...
@@ -162,6 +163,7 @@ def normalise_continuum(
         block=block,
         depth=depth,
         iterations=iterations,
+        lever=lever,
     )
     middle = np.zeros((len(spectra), 1))
     for i in np.flatnonzero(spectra.valid.any(axis=1)):

@@ -53,8 +53,8 @@ def spectrum(
     about = one_row(metadata, "sdss.spectra_metadata")
     figure = Figure(figsize=(TWO_COLUMNS, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    draw_observed(axes, spectra, metadata)
-    draw_lines(axes, _shown(lines, about), 1 + (_redshift(about) or 0.0))
+    if draw_observed(axes, spectra, metadata):
+        draw_lines(axes, _shown(lines, about), 1 + (_redshift(about) or 0.0))
     found = one_row(prediction, "sdss.cnn_predictions") if prediction is not None else {}
     figure.suptitle(_title(about, found), fontsize=8.5)
     return figure

@@ -42,6 +42,11 @@ def forward(network: Any) -> Forward:
     return padded
 
 
+def values(variables: list[Any]) -> list[npt.NDArray]:
+    """Copy Keras variables to NumPy."""
+    return [np.array(variable.value.numpy()) for variable in variables]
+
+
 def fit(
     network: Any, material: Material, state: Path | None, progress: Progress | None
 ) -> tuple[list[dict[str, float]], int]:
@@ -68,7 +73,7 @@ def fit(
     configuration = material.configuration
     optimizer = _optimizer(configuration, material.steps)
     optimizer.build(network.trainable_variables)
-    step = _training_step(network, optimizer)
+    step = _training_step(network, optimizer, configuration.batch_size)
     predict = forward(network)
     weights = material.class_weights()
     monitored = [
@@ -76,7 +81,7 @@ def fit(
         for _, rows, inputs, _ in material.held_back(_MONITORED, BATCH)
     ]
     history: list[dict[str, float]] = []
-    best_epoch, best = 0, network.get_weights()
+    best_epoch, best = 0, values(network.weights)
     found = checkpoints.read(state) if state is not None else None
     if found is not None:
         arrays, facts = found
@@ -87,7 +92,7 @@ def fit(
     while len(history) < configuration.epochs and (
         not history or len(history) - best_epoch < configuration.patience
     ):
-        rate = float(np.asarray(optimizer.learning_rate))
+        rate = float(optimizer.learning_rate.numpy())
         loss, right, count = 0.0, 0, 0
         for rows, inputs in _ahead(material.batches(len(history))):
             truth = material.truth[rows]
@@ -103,11 +108,11 @@ def fit(
         }
         history.append(line)
         if val_loss <= min(entry["val_loss"] for entry in history):
-            best_epoch, best = len(history), network.get_weights()
+            best_epoch, best = len(history), values(network.weights)
         if state is not None:
             arrays = {
-                "network": [np.asarray(e) for e in network.variables],
-                "optimizer": [np.asarray(e) for e in optimizer.variables],
+                "network": values(network.variables),
+                "optimizer": values(optimizer.variables),
                 "best": best,
             }
             checkpoints.write(state, arrays, {"history": history, "best_epoch": best_epoch})
@@ -128,10 +133,13 @@ def _optimizer(configuration: Configuration, steps: int) -> Any:
     return keras.optimizers.Adam(rate)
 
 
-def _training_step(network: Any, optimizer: Any) -> Any:
+def _training_step(network: Any, optimizer: Any, size: int) -> Any:
     import tensorflow as tf
 
-    @tf.function
+    spectra = [tf.TensorSpec((size, *e.shape[1:]), tf.float32) for e in network.inputs]
+    numbers = [tf.TensorSpec(size, kind) for kind in (tf.int64, tf.float32)]
+
+    @tf.function(input_signature=[spectra, *numbers])
     def step(inputs: Any, truth: Any, weight: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = network(inputs, training=True)

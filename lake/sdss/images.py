@@ -21,8 +21,9 @@ _PLATE_NAMES = {"ivar": "IVAR", "and_mask": "ANDMASK", "or_mask": "ORMASK", "wdi
 
 def is_image(hdu: HDU) -> bool:
     """Whether an HDU holds pixels; STIL keeps a VOTable in the bytes of a primary image."""
-    image = hdu.kind in ("image", "compressed_image") and "VOTMETA" not in hdu.header
-    return image and bool(hdu.shape) and 0 not in hdu.shape and hdu.shape[-1] > 1
+    if not hdu.shape or 0 in hdu.shape or hdu.shape[-1] < 2:
+        return False
+    return hdu.kind in ("image", "compressed_image") and "VOTMETA" not in hdu.header
 
 
 def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
@@ -90,7 +91,7 @@ def _rows(one: Spectrum, fluxes: Array, images: dict[str, Array], plug_map: HDU 
     for i, flux in enumerate(fluxes):
         places = one.places if plug_map is None else [Row(plug_map, i), *one.places]
         arrays = {name: values[i] for name, values in images.items()}
-        # A plate's rows are its fibres in their order.
+        # The rows of a whole plate are its fibres in their order.
         known = {"fiber": (i + 1, "row of the image")} if one.layout == "spPlate" else {}
         yield i + 1, Spectrum(one.layout, one.hdu, one.grid, flux, places, one.flux_unit, i + 1,
                               arrays, known, list(one.notes))  # fmt: skip

@@ -7,7 +7,7 @@ each, the first alias that has a value counts; where it was found is recorded.
 
 import json
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,20 +59,13 @@ class Row:
     def __init__(self, hdu: HDU, row: int = 0) -> None:
         self.label = f"HDU {hdu.index}"
         self.layout: Layout = hdu.layout
-        self._hdu, self._row = hdu, row
-
-    @cached_property
-    def _cells(self) -> dict[str, Any]:
         plain, others = _fields(self.layout)
-        stored = self._hdu.records[self._row : self._row + 1].view(plain).item()
+        stored = hdu.records[row : row + 1].view(plain).item()
         cells = dict(zip(plain.names or (), stored, strict=True))
         for name in others:
-            cells[name] = self._hdu.value(name, self._row)
-        return cells
-
-    def get(self, name: str) -> Any:
-        """Value of a cell: number, bytes or text, an array for a vector; None for null."""
-        return self._cells.get(name)
+            cells[name] = hdu.value(name, row)
+        #: Value of a cell: number, bytes or text, an array for a vector; None for null.
+        self.get: Callable[[str], Any] = cells.get
 
 
 @lru_cache(maxsize=256)

@@ -16,6 +16,7 @@ from lake.sdss.continuum import normalise_continuum, normalise_median, normalise
 from lake.sdss.extinction import deredden
 from lake.sdss.steps import (
     GRID,
+    UNUSABLE_BITS,
     Facts,
     Spectra,
     Warnings,
@@ -109,7 +110,7 @@ _REST_FRAME = Step("rest_frame", rest_frame)
 #: What precedes resampling. The order follows the light back: the observatory's air, then the
 #: dust of the Galaxy, both at rest here, then the star's motion.
 _TO_REST = (
-    Step("mask_bad_pixels", mask_bad_pixels),
+    Step("mask_bad_pixels", mask_bad_pixels, {"unusable": list(UNUSABLE_BITS)}),
     Step("air_to_vacuum", air_to_vacuum),
     Step("deredden", deredden, {"r_v": 3.1, "sfd_scale": 0.86}),
     _REST_FRAME,
@@ -124,9 +125,10 @@ _CONTINUUM = Step(
     normalise_continuum,
     {
         "bandwidth": 120,
-        "block": 16,
+        "block": 32,
         "depth": 0.3,
         "iterations": 1,
+        "lever": 1.1,
         "floor": 0.02,
         "significance": 3,
         "fill": 1.0,

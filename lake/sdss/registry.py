@@ -7,6 +7,7 @@ so that neither file can be changed or exchanged unnoticed. Nothing is unpickled
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from lake.errors import LacusError
 
 FORMAT = "lacus-sdss-cnn/1"
 
+_OBJECT_ID = re.compile(rb',\s*"shared_object_id": \d+')
+
 
 def canonical_json(content: Mapping[str, Any]) -> str:
     """Write content so that what is equal has equal text: sorted keys, no blanks, no NaN."""
@@ -27,10 +30,12 @@ def canonical_json(content: Mapping[str, Any]) -> str:
 def network_digest(file: Path, weights: Iterable[npt.NDArray]) -> str:
     """SHA-256 over the architecture in a `.keras` file and the weights, in their order.
 
-    The bytes of the file itself are no measure: it holds the time at which it was written.
+    The bytes of the file itself are no measure: it holds the time at which it was written, and
+    addresses in memory at that time as the ids of shared objects.
     """
     with zipfile.ZipFile(file) as archive:
-        digest = hashlib.sha256(archive.read("config.json"))
+        architecture = _OBJECT_ID.sub(b"", archive.read("config.json"))
+    digest = hashlib.sha256(architecture)
     for array in weights:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())

@@ -162,9 +162,11 @@ def _rows(
     warnings: list[str] = []
     pixels = take_pixels(spectrum, notes, warnings)
     about = resolve(spectrum.places)
+    # Before what is only taken to be so: a cut-out of a plate may begin with any fibre, and must
+    # not go by the name of another spectrum.
+    spec_id = _spec_id(about.values, spectrum, file.path, several)
     for column, (value, source) in spectrum.known.items():
         about.fill(column, value, source)
-    spec_id = _spec_id(about.values, spectrum, file.path, several)
     metadata = _metadata(file, spectrum, about, pixels, common)
     if grid.note:
         notes.append(grid.note)

@@ -33,8 +33,9 @@ _GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": 
 _NAME_GAP = 0.0125
 #: Night-sky lines stand so far above the sky around them (pixels of 1e-4 dex).
 _SKY_CONTRAST, _SKY_WIDTH = 2.0, 151
-#: Pixels with so many times the median error do not set the limits.
-_NOISY = 3.0
+#: Pixels with so many times the median error do not set the limits, unless they have at least
+#: this signal-to-noise ratio.
+_NOISY, _SURE = 3.0, 5.0
 
 
 def one_row(table: pa.Table, name: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def one_row(table: pa.Table, name: str) -> dict[str, Any]:
     return row
 
 
-def draw_observed(axes: Axes, spectra: pa.Table, metadata: pa.Table) -> None:
+def draw_observed(axes: Axes, spectra: pa.Table, metadata: pa.Table) -> bool:
     """Draw flux, error, the survey's model, and what is to be distrusted.
 
     Bad pixels are those that the recipes mask; they are grey and stand in grey stripes. The
@@ -62,6 +63,11 @@ def draw_observed(axes: Axes, spectra: pa.Table, metadata: pa.Table) -> None:
     axes : matplotlib.axes.Axes
     spectra, metadata : pyarrow.Table
         One row of sdss.spectra and of sdss.spectra_metadata.
+
+    Returns
+    -------
+    bool
+        Whether the abscissa is a wavelength; without a solution it is the number of the pixel.
 
     Raises
     ------
@@ -75,7 +81,8 @@ def draw_observed(axes: Axes, spectra: pa.Table, metadata: pa.Table) -> None:
     wavelength, label = pixels.wavelength[0], WAVELENGTH
     if facts.air[0]:
         label = WAVELENGTH.replace("vacuum", "air")
-    if np.isnan(wavelength).all():
+    solved = not np.isnan(wavelength).all()
+    if not solved:
         wavelength, label = np.arange(1.0, len(flux) + 1), "pixel (no wavelength solution)"
     edges = pixel_edges(wavelength)
     _shade(axes, edges, ~valid, QUIET, 1.0, "bad pixels")
@@ -96,6 +103,7 @@ def draw_observed(axes: Axes, spectra: pa.Table, metadata: pa.Table) -> None:
         ylabel=FLUX,
     )
     _legend(axes)
+    return solved
 
 
 def _draw_error(axes: Axes, edges: FloatArray, good: FloatArray, ivar: FloatArray) -> FloatArray:
@@ -160,10 +168,15 @@ def _limits(
     if not there.any():
         return 0.0, 1.0
     known = error[there & np.isfinite(error)]
-    calm = there & ~(error > _NOISY * np.median(known)) if len(known) else there
+    calm = there
+    if len(known):
+        # Of a bright object the brightest part has the largest errors, and is to be seen.
+        calm = there & ~((error > _NOISY * np.median(known)) & (good < _SURE * error))
     low, high = np.percentile(good[calm], [0.2, 99.8])
     if model is not None and np.any(model):
-        low, high = min(low, model[calm].min()), max(high, model[calm].max())
+        # Models run wild at their ends, and rise to peaks in emission lines.
+        low = min(low, np.percentile(model[calm], 0.2))
+        high = max(high, model[calm].max())
     span = (high - low) or abs(high) or 1.0
     # A spectrum that comes near zero is shown from there.
     low = 0.0 if 0 < low < 0.5 * high else low - 0.1 * span
@@ -260,7 +273,7 @@ def draw_detected(axes: Axes, detected: pa.Table) -> None:
     matched = detected.filter(pa.array([e is not None for e in detected["elem"].to_pylist()]))
     at = np.asarray(matched["lambda_A"].to_numpy(), np.float64)
     kinds = np.asarray(matched["kind"].to_pylist(), dtype=str)
-    for kind, marker, height in (("absorption", "^", 0.03), ("emission", "v", 0.9)):
+    for kind, marker, height in (("absorption", "^", 0.03), ("emission", "v", 0.83)):
         found = at[kinds == kind]
         axes.plot(
             found,

@@ -4,6 +4,7 @@ Every step takes a batch and gives a new one, with warnings by row. A row's resu
 depend on the rows beside it, so that a batch of one gives the same numbers as a batch of many.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +34,6 @@ UNUSABLE_BITS = {
     "BADSKYCHI": 27,
     "REDMONSTER": 28,
 }
-_UNUSABLE = np.int32(sum(1 << bit for bit in UNUSABLE_BITS.values()))
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,26 @@ class Facts:
     and_mask: npt.NDArray[np.int32]
 
 
-def mask_bad_pixels(spectra: Spectra, facts: Facts) -> tuple[Spectra, Warnings]:
-    """Leave out pixels that are flagged (`UNUSABLE_BITS`), without weight or not finite.
+def mask_bad_pixels(
+    spectra: Spectra, facts: Facts, *, unusable: Sequence[str] = tuple(UNUSABLE_BITS)
+) -> tuple[Spectra, Warnings]:
+    """Leave out pixels that are flagged, without weight or not finite.
 
-    The flux of what is left out becomes 0, its inverse variance too.
+    Parameters
+    ----------
+    spectra : Spectra
+    facts : Facts
+    unusable : sequence of str, optional
+        Names in `UNUSABLE_BITS`.
+
+    Returns
+    -------
+    Spectra
+        The flux of what is left out is 0, its inverse variance too.
     """
+    bits = np.int32(sum(1 << UNUSABLE_BITS[name] for name in unusable))
     known = spectra.has_ivar
-    valid = spectra.valid & ((facts.and_mask & _UNUSABLE) == 0) & np.isfinite(spectra.flux)
+    valid = spectra.valid & ((facts.and_mask & bits) == 0) & np.isfinite(spectra.flux)
     valid &= (np.isfinite(spectra.ivar) & (spectra.ivar > 0)) | ~known[:, None]
     flux = np.where(valid, spectra.flux, 0.0)
     ivar = np.where(valid | ~known[:, None], spectra.ivar, 0.0)
@@ -258,10 +271,12 @@ def resample(
     """
     grid = Grid(start, step, size)
     edges, n = grid.edges, len(spectra)
+    enough = coverage * np.diff(edges)
     flux, ivar = np.zeros((n, size)), np.zeros((n, size))
     valid = np.zeros((n, size), dtype=bool)
     notes: Warnings = {}
     known = spectra.has_ivar
+    ivar[~known] = np.nan
     for i in range(n):
         length = int(spectra.n_pixels[i])
         wavelength = spectra.wavelength[i, :length]
@@ -270,37 +285,34 @@ def resample(
             continue
         old = pixel_edges(wavelength)
         width = np.diff(old)
-        # Where the new edges lie among the old ones, in whole and broken old pixels.
-        place = np.interp(edges, old, np.arange(length + 1.0))
-        first = np.minimum(place.astype(np.intp), length - 1)
-        part = place - first
-        weight = np.where(spectra.valid[i, :length], width, 0.0)
-        span = _between(weight, first, part)
-        covered = span > coverage * np.diff(edges)
-        total = np.where(covered, span, 1.0)
-        flux[i] = np.where(
-            covered, _between(weight * spectra.flux[i, :length], first, part) / total, 0.0
-        )
-        valid[i] = covered
+        good = spectra.valid[i, :length]
+        # Overlaps; overlaps by flux; by variance and old width.
+        content = np.zeros((2 + int(known[i]), length))
+        content[0] = width * good
+        np.multiply(content[0], spectra.flux[i, :length], out=content[1])
         if known[i]:
-            noise = np.divide(
-                weight * width, spectra.ivar[i, :length], out=np.zeros(length), where=weight > 0
-            )
-            variance = _between(noise, first, part)
-            np.divide(total**2, variance, out=ivar[i], where=covered)
-        else:
-            ivar[i] = np.nan
+            np.divide(width**2, spectra.ivar[i, :length], out=content[2], where=good)
+        total, weighted, *noise = _between(content, np.interp(edges, old, np.arange(length + 1.0)))
+        valid[i] = covered = total > enough
+        np.divide(weighted, total, out=flux[i], where=covered)
+        if noise:
+            np.divide(total**2, noise[0], out=ivar[i], where=covered)
     pixels = np.full(n, size, dtype=np.int64)
     shared = np.broadcast_to(grid.wavelength, (n, size))
     return Spectra(shared, flux, ivar, valid, known, pixels), notes
 
 
-def _between(content: FloatArray, first: npt.NDArray[np.intp], part: FloatArray) -> FloatArray:
-    """Content of the intervals between edges, each `part` of an old pixel beyond `first`."""
-    total = np.empty(len(content) + 1)
-    total[0] = 0.0
-    np.cumsum(content, out=total[1:])
-    return np.diff(total[first] + part * content[first])
+def _between(content: FloatArray, place: FloatArray) -> FloatArray:
+    """Content between places among old pixels, given in whole and broken old pixels.
+
+    Each interval is summed by itself: no pixel's size spoils the sums of others.
+    """
+    first = np.minimum(place.astype(np.intp), content.shape[1] - 1)
+    broken = content.take(first, axis=1) * (place - first)
+    whole = np.add.reduceat(content, first, axis=1)[:, :-1]
+    # Within one old pixel `reduceat` gives that pixel, not the empty sum.
+    whole[:, first[1:] == first[:-1]] = 0.0
+    return whole + np.diff(broken, axis=1)
 
 
 def pad_or_crop(

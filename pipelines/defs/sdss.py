@@ -375,4 +375,32 @@ def _of_release(rows: pa.Table, release: str) -> pa.Table:
     return rows.add_column(0, "release", pa.repeat(release, rows.num_rows))
 
 
-views = viewed("sdss")
+def _class_balance(home: lake.Home, release: str) -> Mapping[str, Any]:
+    counts = home.sql(
+        "SELECT class_mk, sum(n) FROM sdss.class_balance WHERE release = ? GROUP BY class_mk"
+        " ORDER BY class_mk",
+        [release],
+    ).fetchall()
+    return {"spectra by class": metadata.bars({name: int(n) for name, n in counts})}
+
+
+def _confusion(home: lake.Home, release: str) -> Mapping[str, Any]:
+    """Shade of each class taken for each other by the release's own network."""
+    rows = home.sql(
+        "SELECT c.class_mk, c.predicted_class, c.share FROM sdss.confusion AS c"
+        " SEMI JOIN sdss.cnn_models AS m ON m.release = c.release AND m.model_id = c.model_id"
+        " WHERE c.release = ?",
+        [release],
+    ).fetchall()
+    classes = sorted({name for row in rows for name in row[:2]})
+    shares = {(true, found): share for true, found, share in rows}
+    if not classes:
+        return {}
+    shown = metadata.heat([[shares.get((t, p), 0.0) for p in classes] for t in classes], classes)
+    return {"confusion (true class by row)": shown}
+
+
+views = viewed(
+    "sdss",
+    show={"sdss.class_balance": _class_balance, "sdss.confusion": _confusion},
+)

@@ -29,12 +29,37 @@ def header(*cards: str) -> Header:
         ("KEY     = (1.5, -2)", 1.5 - 2j),
         ("KEY     = 2001-01-01", "2001-01-01"),
         ("KEY     =5", 5),
+        ("KEY     =15", 15),
+        ("KEY     ='15'", "15"),
+        ("KEY     = +15 / plus", 15),
+        ("KEY     = 15.", 15.0),
+        ("KEY     = 1E3/no blank", 1000.0),
+        ("KEY     = 1_000", "1_000"),
+        ("KEY     = nan", "nan"),
+        ("KEY     = 1 000", "1 000"),
+        ("KEY     = ''''", "'"),
+        ("KEY     = 'open", "'open"),
     ],
 )
 def test_values(card, value):
-    found = header("OTHER   = 1", card)["KEY"]
-    assert found == value
-    assert type(found) is type(value)
+    cards = header("OTHER   = 1", card)
+    for found in (cards["KEY"], cards.get("KEY"), cards.get("key")):
+        assert found == value
+        assert type(found) is type(value)
+
+
+def test_get_has_a_default_for_what_is_not_there():
+    cards = header("COMMENT = 5", "HISTORY first", "EMPTY   =")
+    assert cards.get("MISSING") is None
+    assert cards.get("MISSING", 3) == 3
+    assert cards.get("COMMENT") == cards["COMMENT"]
+    assert cards.get("EMPTY", 3) is None
+
+
+def test_headers_with_the_same_keywords_have_their_own_values():
+    first, second = header("ONE     = 1", "TWO     = 2"), header("ONE     = 3", "TWO     = 4")
+    assert first.names == second.names == b"ONE     TWO     "
+    assert (first["ONE"], second["ONE"], second["TWO"]) == (1, 3, 4)
 
 
 def test_the_first_of_repeated_keywords_is_the_value_and_all_are_there():

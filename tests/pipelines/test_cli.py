@@ -23,7 +23,7 @@ def snapshots(home: Path) -> int:
 def test_the_demo_shows_what_came_out(demo):
     home, result = demo
     assert result.exit_code == 0
-    for table in ("csc.detections", "csc.class_probabilities", "csc.uniquely_classified"):
+    for table in ("csc.detections", "csc.class_probabilities", "sdss.cnn_predictions"):
         assert f"✓ {table} " in result.stderr
     assert "\n\n" not in result.stderr
     lines = result.stdout.splitlines()
@@ -39,8 +39,8 @@ def test_the_next_commands_of_the_demo_work(demo, lacus, tmp_path, monkeypatch):
     result = demo[1]
     monkeypatch.chdir(tmp_path)
     commands = [shlex.split(line) for line in result.stdout.splitlines() if "lacus --home" in line]
-    assert [command[3] for command in commands] == ["sql", "export", "ui"]
-    for command in commands[:2]:
+    assert [command[3] for command in commands] == ["sql", "export", "plot", "ui"]
+    for command in commands[:3]:
         assert lacus(*command[1:]).exit_code == 0
     assert (tmp_path / "unique.vot").stat().st_size > 1000
 
@@ -59,7 +59,9 @@ def test_sample_prints_the_commands_that_add_it(lacus, tmp_path):
     assert result.exit_code == 0
     for line in result.stdout.splitlines():
         assert lacus(*shlex.split(line)[1:], home=home).exit_code == 0
-    assert [source.role for source in lake.open(home).sources()] == ["detections", "labels"]
+    assert [source.role for source in lake.open(home).sources()] == [
+        "detections", "labels", "spectra", "labels",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", ["tiny", ""])

@@ -124,6 +124,31 @@ def test_without_error_model_and_sky():
     assert written(axes)["Hα"] == pytest.approx(6564.63)
 
 
+def test_without_wavelengths_there_are_pixels_and_no_lines():
+    (axes,) = figures.spectrum(
+        spectrum(wavelength_grid="pixel-normalised", coeff0=None, coeff1=None), metadata(), LINES
+    ).axes
+    assert axes.get_xlabel() == "pixel (no wavelength solution)"
+    assert axes.get_xlim() == (0.5, N + 0.5)
+    assert not axes.texts
+
+
+def test_noisy_ends_do_not_set_the_limits_but_bright_ends_do():
+    error = np.full(N, 0.5)
+    error[:400] = 5
+    random = np.random.default_rng(1)
+    noisy = 10 + error * random.normal(size=N)
+    bright = np.where(np.arange(N) < 400, 100.0, 10.0)
+    tops = [
+        figures.spectrum(spectrum(flux=flux.tolist(), ivar=(error**-2).tolist()), metadata(), LINES)
+        .axes[0]
+        .get_ylim()[1]
+        for flux in (noisy, bright)
+    ]
+    assert tops[0] < 18
+    assert tops[1] > 100
+
+
 def test_title_tells_the_objects_class_redshift_and_prediction():
     found = pa.table({"predicted_class": ["K3"], "probability": [0.87], "abstained": [True]})
     about = metadata(z=0.0012, kind="STAR", object_subclass="K3III", z_warning=4)

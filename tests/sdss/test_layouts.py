@@ -81,6 +81,23 @@ def test_irregular_loglam_is_listed():
     assert "not regular" in row["notes"]
 
 
+def test_spec_files_of_sdss_v_go_by_field_and_catalogue_number():
+    row = {"FIELD": np.int32(15002), "MJD": np.int32(59202), "CATALOGID": np.int64(4531034483),
+           "RACAT": 31.5, "DECCAT": -2.5, "EBV": np.float32(0.03), "CLASS": "STAR",
+           "SURVEY": "MWM", "RUN2D": "v6_1_3"}  # fmt: skip
+    data = files.spec(
+        row=row, upper=True, PLATEID=None, FIBERID=None, MJD=59202, MJDLIST="59202",
+        FIELDID=15002, PLUG_RA=None, PLUG_DEC=None,
+    )  # fmt: skip
+    found = only(data, "spec-015002-59202-4531034483.fits")
+    assert found["spec_id"] == "015002-59202-4531034483"
+    assert (found["ra_deg"], found["dec_deg"]) == (31.5, -2.5)
+    assert found["ebv_sfd"] == pytest.approx(0.03)
+    assert (found["survey"], found["data_release"]) == ("MWM", "v6_1_3")
+    assert found.get("plate") is None
+    assert found["notes"] is None
+
+
 def test_the_row_of_another_fibre_is_refused():
     with pytest.raises(InputError, match=r"HDU 2.*FIBERID is 282, but FIBERID .* is 283"):
         only(files.spec(FIBERID=283))
@@ -108,6 +125,8 @@ def test_plates_give_a_spectrum_to_a_fibre():
 def test_plates_without_a_plug_map_count_fibres_and_know_no_positions():
     rows = taken(files.sp_plate(plug_map=False)[0])
     assert [r["fiber"] for r in rows["sdss.spectra_metadata"]] == [1, 2, 3]
+    # Which fibres they are is a guess, and no name to go by.
+    assert [r["spec_id"] for r in rows["sdss.spectra"]] == [f"spectrum-{n}" for n in (1, 2, 3)]
     assert all(r.get("ra_deg") is None for r in rows["sdss.spectra_metadata"])
 
 

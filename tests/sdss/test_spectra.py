@@ -211,8 +211,9 @@ def test_real_signal_to_noise_is_near_the_pipelines(real_data):
 
 @pytest.mark.real
 def test_the_real_plate_holds_the_objects_of_its_spec_files(real_data):
-    plate = taken(load(real_data / "sdss" / "spPlate-4055-55359-0020.fits"))["sdss.spectra"]
-    assert [row["spec_id"] for row in plate] == [f"4055-55359-{n:04}" for n in range(1, 21)]
+    name = "spPlate-4055-55359-0020.fits"
+    plate = taken(load(real_data / "sdss" / name), name)["sdss.spectra"]
+    assert [row["spec_id"] for row in plate] == [f"{name[:-5]}-{n}" for n in range(1, 21)]
     for fiber in (1, 6, 12):
         path = real_data / "sdss" / "spec" / f"spec-4055-55359-{fiber:04}.fits"
         alone = taken(load(path), path)["sdss.spectra"][0]

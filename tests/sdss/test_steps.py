@@ -24,13 +24,15 @@ from lake.sdss.steps import (
 LIGHT = c.to_value("km/s")
 CONTINUUM = {
     "bandwidth": 120,
-    "block": 16,
+    "block": 32,
     "depth": 0.3,
     "iterations": 1,
+    "lever": 1.1,
     "floor": 0.02,
     "significance": 3,
     "fill": 1.0,
 }
+NORMALISING = ("floor", "significance", "fill")
 TO_GRID = {"start": GRID.start, "step": GRID.step, "size": GRID.size, "coverage": 0.5}
 
 
@@ -66,7 +68,9 @@ def test_masks_flags_lack_of_weight_and_what_is_not_finite():
     and_mask[1] = 1 << UNUSABLE_BITS["BRIGHTSKY"]
     and_mask[2] = 1 << 24 | 1 << 16  # NODATA and NEARBADPIXEL do not count
     spectra = batch(np.arange(6), [1, 2, 3, 4, np.nan, 6], [1, 1, 1, 0, 1, np.nan])
-    masked, notes = mask_bad_pixels(spectra, facts(1, 6, and_mask=and_mask))
+    masked, notes = mask_bad_pixels(
+        spectra, facts(1, 6, and_mask=and_mask), unusable=["BRIGHTSKY", "NOSKY"]
+    )
     assert masked.valid[0].tolist() == [True, False, True, False, False, False]
     assert masked.flux[0].tolist() == [1, 0, 3, 0, 0, 0]
     assert masked.ivar[0].tolist() == [1, 0, 1, 0, 0, 0]
@@ -74,7 +78,7 @@ def test_masks_flags_lack_of_weight_and_what_is_not_finite():
 
 
 def test_a_spectrum_without_inverse_variance_keeps_its_pixels():
-    masked, notes = mask_bad_pixels(batch(np.arange(3), [1, np.inf, 3]), facts(1, 3))
+    masked, notes = mask_bad_pixels(batch(np.arange(3), [1, np.inf, 3]), facts(1, 3), unusable=[])
     assert masked.valid[0].tolist() == [True, False, True]
     assert np.isnan(masked.ivar).all()
     assert "no inverse variance" in notes[0]
@@ -234,6 +238,27 @@ def test_masked_pixels_do_not_leak_and_thin_cover_is_invalid():
     assert set(range(501, 549)) <= set(gone[gone < 2000])
 
 
+def test_one_wild_pixel_spoils_itself_alone():
+    wavelength = log_pixels(GRID.start, GRID.step / 2, 2 * GRID.size)
+    flux, ivar = np.ones(2 * GRID.size), np.full(2 * GRID.size, 4.0)
+    reference, _ = resample(batch(wavelength, flux, ivar), None, **TO_GRID)
+    flux[600], ivar[600] = 1e25, 1e-30
+    out, _ = resample(batch(wavelength, flux, ivar), None, **TO_GRID)
+    near = np.abs(np.arange(GRID.size) - 300) < 3
+    np.testing.assert_array_equal(out.flux[0, ~near], reference.flux[0, ~near])
+    np.testing.assert_array_equal(out.ivar[0, ~near], reference.ivar[0, ~near])
+
+
+@pytest.mark.parametrize("n", [300, 900])
+def test_coarse_pixels_are_spread_evenly(n):
+    wavelength = np.linspace(4000, 9000, n)
+    flux = np.arange(float(n))
+    out, _ = resample(batch(wavelength, flux, np.ones(n)), None, **TO_GRID)
+    lit = out.valid[0]
+    expected = np.interp(GRID.wavelength[lit], wavelength, flux)
+    np.testing.assert_allclose(out.flux[0, lit], expected, atol=0.6)
+
+
 def test_without_a_wavelength_solution_nothing_is_made_up():
     out, notes = resample(batch(np.nan, np.ones((1, 50)), np.ones((1, 50))), None, **TO_GRID)
     assert not out.valid.any()
@@ -285,7 +310,9 @@ def test_the_continuum_of_a_steep_spectrum_with_lines_is_at_one():
 
 def test_the_continuum_does_not_depend_on_the_noise():
     rng = np.random.default_rng(11)
-    settings = {key: CONTINUUM[key] for key in ("bandwidth", "block", "depth", "iterations")}
+    settings = {
+        key: CONTINUUM[key] for key in ("bandwidth", "block", "depth", "iterations", "lever")
+    }
     flux, ivar, _, _ = stellar(None)
     everywhere = np.ones((1, GRID.size), bool)
     clean, _ = smooth_continuum(flux, 1 / ivar, everywhere, **settings)
@@ -333,6 +360,7 @@ def test_blocks_must_divide_the_grid():
             block=15,
             depth=0.3,
             iterations=1,
+            lever=1.1,
         )
 
 

@@ -1,0 +1,283 @@
+"""Commands for files of one's own that need not go into a lake: classify, preprocess, predict."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+
+import lake
+from pipelines import progress, show
+from pipelines.command import SOME_REJECTED, Command, examples, in_home
+
+#: Detections, sources or spectra that are shown on a terminal.
+_SHOWN_ROWS = 40
+
+
+@click.command(
+    cls=Command,
+    short_help="Classify your own X-ray sources; no lake is needed.",
+    epilog=examples(
+        "lacus classify my_detections.vot",
+        "lacus classify my_detections.csv --model lake --method posterior -o classes.fits",
+    ),
+)
+@in_home
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", default="reference", show_default=True, metavar="reference|lake|ID")
+@click.option(
+    "--method", type=click.Choice(["softmin", "posterior"]), default=None,
+    help="softmin by default; posterior needs a model of the lake.",
+)  # fmt: skip
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every probability.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def classify(
+    home: lake.Home,
+    file: Path,
+    model: str,
+    method: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Classify your own X-ray sources; no lake is needed.
+
+    FILE is a table of detections as the Chandra Source Catalog gives them: VOTable, FITS, CSV,
+    command-line TSV or Parquet. The published classifier is used unless `--model lake` asks for
+    the one that `lacus run` trained last.
+    """
+    from lake.csc import own, registry
+
+    trained = None
+    if model != "reference":
+        trained = registry.load(home.models, _lake_model(home) if model == "lake" else model)
+    table = own.read_own(file)
+    classified = own.classify_table(table, model=trained, method=method or "softmin")  # type: ignore[arg-type]
+    masters = own.master_classes(classified)
+    if output is not None:
+        from lake import export as exports
+
+        rows = exports.export(classified, output, _own_origin(file, model, classified))
+        show.done(f"{output}: {show.count(rows, 'detection')}")
+    if as_json:
+        show.as_json({"detections": classified.to_pylist(), "sources": masters.to_pylist()})
+        return
+    _show_classes("Detections", classified, ["name", "obsid"], "detection_class")
+    _show_classes("Sources", masters, ["name", "detection_count"], "soft_master_class")
+
+
+def _lake_model(home: lake.Home) -> str:
+    found = home.sql(
+        "SELECT m.model_id FROM csc.mixture_models AS m JOIN meta.releases AS r"
+        " ON r.release = m.release AND r.table_name = 'csc.mixture_models'"
+        " ORDER BY r.snapshot DESC LIMIT 1"
+    ).fetchone()
+    if found is None:
+        raise lake.LacusError("this lake has no model yet; `lacus run` trains one")
+    return str(found[0])
+
+
+def _own_origin(file: Path, model: str, classified: pa.Table) -> Any:
+    from lake import csc
+
+    ids = set(classified["model_id"].to_pylist())
+    return _origin(
+        f"Classes of {file.name}", f"lacus classify {file.name} --model {model}", ids, csc
+    )
+
+
+def _origin(title: str, command: str, ids: Iterable[str], mission: Any) -> Any:
+    """Say where rows that are of no lake come from."""
+    from importlib.metadata import version
+
+    from lake.commit import now
+    from lake.export import Origin
+
+    return Origin(
+        title, command, None, tuple(f"model:{i}" for i in sorted(ids)),
+        now().isoformat(timespec="seconds"), f"lacus {version('lacus')}", mission.CITATIONS,
+    )  # fmt: skip
+
+
+def _show_classes(title: str, data: pa.Table, named: Sequence[str], chosen: str) -> None:
+    """Print class, probability, runner-up and grouped probabilities for people."""
+    from lake.csc.features import AGGREGATE, CLASSES, PROBABILITIES
+
+    column = dict(zip(CLASSES, PROBABILITIES, strict=True))
+    groups: dict[str, list[str]] = {}
+    for name, group in AGGREGATE.items():
+        groups.setdefault(group, []).append(column[name])
+    rows = []
+    for row in data.to_pylist():
+        best = row[chosen]
+        ranked = sorted(CLASSES, key=lambda c: -(row[column[c]] or 0))
+        rows.append(
+            [
+                *(row.get(name) for name in named),
+                best,
+                None if best is None else f"{row[column[best]]:.3f}",
+                None if best is None else next(c for c in ranked if c != best),
+                *(
+                    None if best is None else f"{sum(row[p] for p in columns):.3f}"
+                    for columns in groups.values()
+                ),
+                *([_digits(row["novelty_p_value"]), row["reason"]] if "reason" in row else
+                  [row["hard_master_class"]]),
+            ]
+        )  # fmt: skip
+    title, rows = _few(title, rows)
+    last = ["novelty p", "note"] if "reason" in data.column_names else ["hard class"]
+    header = [*named, "class", "P", "runner-up", *(f"P({g})" for g in groups), *last]
+    print()
+    show.title(title)
+    show.table(header, rows, right=["P", *(f"P({group})" for group in groups)])
+
+
+def _few(title: str, rows: list[list[Any]]) -> tuple[str, list[list[Any]]]:
+    """As many rows as a person reads on a terminal."""
+    if not show.out.is_terminal or len(rows) <= _SHOWN_ROWS:
+        return title, rows
+    return f"{title}: the first {_SHOWN_ROWS} of {len(rows):,}; -o FILE writes all", rows[
+        :_SHOWN_ROWS
+    ]
+
+
+def _digits(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2g}"
+
+
+FILES = click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
+)
+
+
+@click.command(
+    cls=Command,
+    short_help="Preprocess your own optical spectra; no lake is needed.",
+    epilog=examples(
+        "lacus preprocess spec-*.fits -o spectra.parquet",
+        "lacus preprocess spectra/ --recipe seed -o spectra.parquet",
+    ),
+)
+@FILES
+@click.option("--recipe", default="default", show_default=True, metavar="NAME")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), required=True, help="The file for them."
+)
+def preprocess(files: tuple[Path, ...], recipe: str, output: Path) -> None:
+    """Preprocess your own optical spectra; no lake is needed.
+
+    FILE is a spectrum in any layout that `lacus add sdss` takes, or a folder of them. Recipes:
+    default (rest frame, common grid, without dust and continuum), seed (minimum to maximum,
+    2,048 pixels by index), and those of the ablation studies.
+    """
+    from lake import export as exports
+    from lake import sdss
+    from lake.sdss.recipes import RECIPES
+
+    if recipe not in RECIPES:
+        raise lake.UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+    spectra, rejected = _all_parts(
+        "preprocessing", ((made, taken) for made, _, taken in sdss.preprocess_files(files, recipe))
+    )
+    command = f"lacus preprocess --recipe {recipe}"
+    rows = exports.export(spectra, output, _origin("Preprocessed spectra", command, (), sdss))
+    show.done(f"{output}: {show.count(rows, 'row')}")
+    _end(rejected)
+
+
+@click.command(
+    cls=Command,
+    short_help="Classify your own optical spectra with a network of this home.",
+    epilog=examples(
+        "lacus predict spec-4055-55359-0001.fits", "lacus predict spectra/ -o classes.csv"
+    ),
+)
+@in_home
+@FILES
+@click.option("--model", metavar="ID", help="The network trained last by default.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every probability.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict(
+    home: lake.Home, files: tuple[Path, ...], model: str | None, output: Path | None, as_json: bool
+) -> None:
+    """Classify your own optical spectra with a network of this home.
+
+    FILE is a spectrum in any layout that `lacus add sdss` takes, or a folder of them; it does not
+    go into the lake. Ends with 3 if some could not be read.
+    """
+    from lake import export as exports
+    from lake import sdss
+
+    chosen = model or _newest_network(home)
+    trained = _network(home, chosen)
+    found, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))
+    if output is not None:
+        origin = _origin("Classes of spectra", f"lacus predict --model {chosen}", [chosen], sdss)
+        show.done(f"{output}: {show.count(exports.export(found, output, origin), 'row')}")
+    if as_json:
+        show.as_json(found.to_pylist())
+    else:
+        _show_predictions(found)
+    _end(rejected)
+
+
+def _network(home: lake.Home, model_id: str) -> Any:
+    try:
+        from lake.sdss import cnn
+    except ModuleNotFoundError as error:
+        raise lake.LacusError(f"{error.name} is not installed: pip install 'lacus[cnn]'") from error
+    return cnn.load(home.models / "sdss", model_id)
+
+
+def _newest_network(home: lake.Home) -> str:
+    found = home.sql(
+        "SELECT m.model_id FROM sdss.cnn_models AS m JOIN meta.releases AS r"
+        " ON r.release = m.release AND r.table_name = 'sdss.cnn_models'"
+        " ORDER BY r.snapshot DESC LIMIT 1"
+    ).fetchone()
+    if found is None:
+        raise lake.LacusError("this lake has no network yet; `lacus run sdss` trains one")
+    return str(found[0])
+
+
+def _all_parts(
+    what: str, parts: Iterable[tuple[pa.Table, list[Any]]]
+) -> tuple[pa.Table, list[Any]]:
+    """Gather the parts of a result, and the records of files that were rejected."""
+    tables, rejected, files = [], [], 0
+    with progress.shown(what):
+        for table, taken in parts:
+            files += len(taken)
+            progress.report(f"{what}: files", files)
+            tables.append(table)
+            rejected += [record for record in taken if record.status == "rejected"]
+    if not files:
+        raise lake.UsageError("there is no FITS file")
+    return pa.concat_tables(tables), rejected
+
+
+def _show_predictions(found: pa.Table) -> None:
+    rows = [
+        [
+            row["spec_id"], row["predicted_class"], f"{row['probability']:.3f}", row["runner_up"],
+            f"{row['runner_up_probability']:.3f}", f"{row['entropy']:.2f}", _digits(row["snr"]),
+            "unsure" if row["abstained"] else None,
+        ]
+        for row in found.drop_columns(["classes", "probabilities"]).to_pylist()
+    ]  # fmt: skip
+    title, rows = _few("Spectra", rows)
+    show.title(title)
+    header = ["spec_id", "class", "P", "runner-up", "P(runner-up)", "entropy", "S/N", "note"]
+    show.table(header, rows, right=["P", "P(runner-up)", "entropy", "S/N"])
+
+
+def _end(rejected: list[Any]) -> None:
+    """Name the files that were rejected, and end with 3 if there are any."""
+    for record in rejected:
+        show.warn(f"rejected: {record.file.path}: {record.reason}")
+    if rejected:
+        raise SystemExit(SOME_REJECTED)
+
+
+COMMANDS = (classify, preprocess, predict)

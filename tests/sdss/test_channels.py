@@ -1,0 +1,113 @@
+"""What the network sees."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lake.sdss.channels import channels, flatten, network_input, noise_level, relative_ivar
+from lake.sdss.configuration import CONFIGURATIONS, Configuration
+
+
+def test_a_level_goes_and_a_line_stays():
+    flux = np.full((1, 600), 3.0)
+    flux[0, 300] = 1.5
+    flat = flatten(flux, np.ones(flux.shape, bool), 50)
+    assert flat[0, 50] == 1
+    assert flat[0, 300] == pytest.approx(0.5, abs=0.01)
+
+
+def test_flattening_does_not_see_masked_pixels():
+    rng = np.random.default_rng(0)
+    flux, valid = rng.normal(1, 0.1, (3, 400)), rng.uniform(size=(3, 400)) > 0.3
+    other = np.where(valid, flux, np.nan)
+    np.testing.assert_array_equal(flatten(flux, valid, 20), flatten(other, valid, 20))
+    assert np.all(flatten(flux, valid, 20)[~valid] == 1)
+
+
+def test_flattening_is_the_mean_of_means_by_hand():
+    flux, valid = np.array([[1.0, 2.0, 3.0]]), np.ones((1, 3), bool)
+    # Sums of neighbours: 3, 6, 5 of 2, 3, 2 pixels; again: 9, 14, 11 of 5, 7, 5.
+    np.testing.assert_allclose(
+        flatten(flux, valid, 1), [[1 / (9 / 5), 2 / (14 / 7), 3 / (11 / 5)]], rtol=1e-6
+    )
+
+
+def test_only_the_shape_of_the_ivar_counts():
+    rng = np.random.default_rng(0)
+    ivar, valid = rng.uniform(1, 4, (2, 300)), np.ones((2, 300), bool)
+    np.testing.assert_allclose(
+        relative_ivar(ivar, valid), relative_ivar(1e6 * ivar, valid), rtol=1e-4
+    )
+    np.testing.assert_array_equal(relative_ivar(None, valid), 1)
+    np.testing.assert_array_equal(relative_ivar(np.full(ivar.shape, np.nan), valid), 1)
+    np.testing.assert_array_equal(relative_ivar(np.zeros(ivar.shape), valid), 1)
+
+
+def test_sky_residuals_lose_weight_and_lines_gain_none():
+    ivar, valid = np.ones((1, 300)), np.ones((1, 300), bool)
+    ivar[0, 100], ivar[0, 200] = 0.01, 100.0
+    shape = relative_ivar(ivar, valid)[0]
+    assert shape[100] < 0.02
+    assert shape[200] < 1.5
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.5])
+def test_noise_is_measured_in_the_flux(sigma):
+    rng = np.random.default_rng(0)
+    depth = rng.normal(0, sigma, (20, 2000)).astype(np.float32)
+    valid = np.ones(depth.shape, bool)
+    level = noise_level(depth, np.ones_like(depth), valid)
+    np.testing.assert_allclose(level, sigma, rtol=0.12)
+
+
+def test_noise_of_an_almost_empty_spectrum_is_the_greatest():
+    depth, valid = np.zeros((1, 100), np.float32), np.zeros((1, 100), bool)
+    valid[0, :5] = True
+    assert noise_level(depth, np.ones_like(depth), valid)[0] == 3
+
+
+def test_masked_pixels_have_no_weight_and_no_say():
+    rng = np.random.default_rng(0)
+    flux, valid = rng.normal(1, 0.1, (4, 500)), rng.uniform(size=(4, 500)) > 0.2
+    x, noise = channels(flux, None, valid)
+    assert not x[~valid].any()
+    np.testing.assert_allclose(x[..., 1].sum(axis=1), valid.sum(axis=1), rtol=1e-5)
+    again, same = channels(np.where(valid, flux, np.nan), None, valid)
+    np.testing.assert_array_equal(x, again)
+    np.testing.assert_array_equal(noise, same)
+
+
+def test_quiet_pixels_count_more_when_noise_matters():
+    rng = np.random.default_rng(0)
+    sigma = np.where(np.arange(1000) < 500, 0.05, 0.5)
+    flux, valid = 1 + rng.normal(size=(1, 1000)) * sigma, np.ones((1, 1000), bool)
+    weight = channels(flux, 1 / sigma[None] ** 2, valid)[0][0, :, 1]
+    assert weight[:480].mean() > 5 * weight[520:].mean()
+    even = channels(flux, 1 / sigma[None] ** 2, valid, noise_weights=False)[0][0, :, 1]
+    np.testing.assert_allclose(even, 1, rtol=1e-5)
+
+
+def test_an_empty_spectrum_is_finite():
+    x, noise = channels(np.full((1, 50), np.nan), None, np.zeros((1, 50), bool))
+    assert not x.any()
+    assert np.isfinite(noise).all()
+
+
+def test_a_configuration_says_what_the_network_takes():
+    flux, valid = np.ones((2, 300), np.float32), np.ones((2, 300), bool)
+    default = Configuration()
+
+    def shapes(configuration):
+        return [e.shape for e in network_input(configuration, flux, None, valid)[0]]
+
+    assert shapes(default) == [(2, 300, 2), (2, 1)]
+    assert shapes(replace(default, validity_channel=False)) == [(2, 300, 1), (2, 1)]
+    assert shapes(replace(default, noise_weights=False)) == [(2, 300, 2)]
+    assert shapes(CONFIGURATIONS["seed"]) == [(2, 300, 1)]
+
+
+def test_the_seed_network_sees_the_flux_as_it_is():
+    flux = np.linspace(0, 1, 64, dtype=np.float32)[None]
+    inputs, _ = network_input(CONFIGURATIONS["seed"], flux, None, np.ones((1, 64), bool))
+    np.testing.assert_array_equal(inputs[0][0, :, 0], flux[0])
