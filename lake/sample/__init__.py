@@ -33,8 +33,14 @@ def _sdss() -> tuple[str, _Write]:
     return sdss.RELEASE, sdss.write_sample
 
 
+def _xmm() -> tuple[str, _Write]:
+    from lake.sample import xmm
+
+    return xmm.RELEASE, xmm.write_sample
+
+
 # A mission's release and writer, imported when asked for.
-MISSIONS: dict[str, Callable[[], tuple[str, _Write]]] = {"csc": _csc, "sdss": _sdss}
+MISSIONS: dict[str, Callable[[], tuple[str, _Write]]] = {"csc": _csc, "sdss": _sdss, "xmm": _xmm}
 
 
 def write_samples(directory: Path, size: Size = "small", seed: int = 42) -> list[SampleFile]:
