@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from lake import contracts
 from lake.errors import LacusError
 
-#: Rows that a writer holds back until they make a row group, at most.
-_GROUP_BYTES = 1 << 26
+#: Bytes that a writer holds back until they make a row group, at most.
+_GROUP_BYTES = 1 << 24
 #: Staged files are put together up to this size.
 _FILE_BYTES = 1 << 25
 

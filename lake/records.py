@@ -34,8 +34,8 @@ from lake.store import Store
 _CHUNK = 1000
 #: Files from which on more than one process pays for its start.
 _MANY = 4000
-#: Rows are written once their lists hold this many bytes: the files they are views of wait for it.
-_WRITE_BYTES = 1 << 25
+#: Rows are made Arrow once their lists hold this many bytes, which fit into a cache.
+_WRITE_BYTES = 1 << 22
 #: Files between two reports of progress.
 _REPORT = 100
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake.conform import some_names
 from lake.errors import InputError
 from lake.formats import TableReader, scan_table
+from lake.formats.sexagesimal import degrees
 from lake.inputs import InputFile, TableRole
 
 #: Names that the archive's interfaces give to columns that the catalogue calls otherwise.
@@ -100,35 +100,10 @@ def _renamed(
     for batch in reader:
         arrays = list(batch.columns)
         for i in sexagesimal:
-            arrays[i] = _degrees(arrays[i], schema.field(i).name, file, row)
+            name = schema.field(i).name
+            arrays[i] = degrees(arrays[i], name, file.path, row, hours=name == "ra")
         yield pa.record_batch(arrays, schema=schema)
         row += batch.num_rows
-
-
-def _degrees(texts: pa.Array, name: str, file: InputFile, start: int) -> pa.Array:
-    """Degrees of ``hh mm ss.s`` (ra) or ``+dd mm ss`` (dec); blanks or colons between them."""
-    sixty = r"[0-5]?\d"
-    pattern = rf"^(?P<sign>[+-]?)(?P<a>\d{{1,3}})[: ](?P<b>{sixty})[: ](?P<c>{sixty}(?:\.\d*)?)$"
-    trimmed = pc.utf8_trim_whitespace(texts)
-    parts = pc.extract_regex(trimmed, pattern)
-    bad = pc.and_(pc.is_valid(texts), pc.is_null(parts))
-    if pc.any(bad).as_py():
-        row = int(pc.index(bad, True).as_py())
-        raise InputError(
-            file.path,
-            f"{texts[row].as_py()!r} is not {'hh mm ss' if name == 'ra' else 'dd mm ss'}, as the "
-            "column has it that is not in degrees",
-            f"row {start + row}, column {name!r}",
-        )
-    value = pc.add(
-        pc.struct_field(parts, "a").cast(pa.float64()),
-        pc.add(
-            pc.divide(pc.struct_field(parts, "b").cast(pa.float64()), 60.0),
-            pc.divide(pc.struct_field(parts, "c").cast(pa.float64()), 3600.0),
-        ),
-    )
-    negative = pc.equal(pc.struct_field(parts, "sign"), "-")
-    return pc.multiply(pc.if_else(negative, pc.negate(value), value), 15.0 if name == "ra" else 1.0)
 
 
 _SUFFIXES = (

@@ -6,6 +6,7 @@ All fluxes are normalised to a continuum of 1, all widths are in pixels of the g
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,7 @@ class Augmentation:
     clean: float = 0.12
     noise_tilt: float = 1.0
     noise_of_light: float = 1.0
-    noise_correlation: float = 0.2
+    noise_correlation: float = 0.25
     ivar_unknown: float = 0.3
     shift: float = 1.0
     wiggle: float = 0.05
@@ -135,17 +136,18 @@ def augment(
     # What was masked before keeps its flux: recipes fill it as they like.
     fill = np.where(valid, 1, np.nan_to_num(flux, nan=1.0)).astype(np.float32)
     depth = np.where(valid, flux - 1, 0).astype(np.float32)
-    known = np.nan_to_num(ivar, nan=0.0, posinf=0.0).astype(np.float32)
+    known = np.where(np.isfinite(ivar), ivar, 0).astype(np.float32)
     if settings.shift:
         depth, known, valid = _shift(depth, known, valid, rng, settings.shift)
     place = np.linspace(-1, 1, depth.shape[1], dtype=np.float32)
     if settings.strength:
         depth = depth * _strength(place, len(depth), rng, settings.strength)
     if settings.wiggle:
-        depth += (1 + depth) * _wiggles(place, len(depth), rng, settings)
+        depth += (1 + depth) * _wiggles(len(place), len(depth), rng, settings)
     noise, variance = _noise(place, depth, rng, settings)
     depth += noise
-    variance += np.divide(1.0, known, out=np.zeros_like(known), where=known > 0)
+    if known.any():
+        variance += np.divide(1.0, known, out=np.zeros_like(known), where=known > 0)
     variance[rng.uniform(size=len(depth)) < settings.ivar_unknown] = np.inf
     if settings.borrow:
         valid = _borrowed(valid, rng, settings.borrow)
@@ -177,19 +179,23 @@ def _strength(place: FloatArray, n: int, rng: np.random.Generator, sigma: float)
     return np.exp(level + tilt * place)
 
 
-def _wiggles(
-    place: FloatArray, n: int, rng: np.random.Generator, settings: Augmentation
-) -> FloatArray:
+@lru_cache(maxsize=4)
+def _half_waves(size: int, most: int) -> FloatArray:
+    """Cosines, then sines, of 1 to `most` half-waves over a spectrum, shape (2 most, size)."""
+    phase = np.linspace(0, np.pi, size) * np.arange(1, most + 1)[:, None]
+    return np.concatenate([np.cos(phase), np.sin(phase)]).astype(np.float32)
+
+
+def _wiggles(size: int, n: int, rng: np.random.Generator, settings: Augmentation) -> FloatArray:
     """Sum of cosines of few cycles with a standard deviation of its own for every spectrum."""
     cycles = np.arange(1, settings.wiggle_cycles + 1)
-    phase = np.float32(np.pi / 2) * cycles[:, None] * (place + 1)
-    basis = np.concatenate([np.cos(phase), np.sin(phase)]).astype(np.float32)
     smoothest = rng.integers(min(2, len(cycles)), len(cycles) + 1, (n, 1))
     amplitude = rng.standard_normal((n, 2, len(cycles)), dtype=np.float32)
     amplitude *= (cycles <= smoothest)[:, None]
     power = np.sqrt((amplitude**2).sum(axis=(1, 2), keepdims=True) / 2)
     amplitude *= settings.wiggle * rng.uniform(size=(n, 1, 1)).astype(np.float32) / power
-    return amplitude.reshape(n, -1) @ basis
+    # Not a matrix product: its threads would take the processor from the training beside it.
+    return np.einsum("nk,kl->nl", amplitude.reshape(n, -1), _half_waves(size, len(cycles)))
 
 
 def _noise(

@@ -49,11 +49,13 @@ def flatten(flux: npt.NDArray[np.floating], valid: BoolArray, width: int) -> Flo
 def _running_sum(values: npt.NDArray, width: int) -> npt.NDArray[np.float64]:
     """Sum of the 2 `width` + 1 pixels around each one, as far as there are any."""
     size = values.shape[1]
-    total = np.zeros((len(values), size + 1))
-    np.cumsum(values, axis=1, out=total[:, 1:])
-    pixel = np.arange(size)
-    above, below = np.minimum(pixel + width + 1, size), np.maximum(pixel - width, 0)
-    return np.asarray(total[:, above] - total[:, below])
+    reach = min(width, size - 1)
+    total = np.cumsum(values, axis=1, dtype=np.float64)
+    window = np.empty_like(total)
+    window[:, : size - reach] = total[:, reach:]
+    window[:, size - reach :] = total[:, -1:]
+    window[:, reach + 1 :] -= total[:, : size - reach - 1]
+    return window
 
 
 def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> FloatArray:
@@ -76,12 +78,13 @@ def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> Fl
     if ivar is None:
         return np.ones(valid.shape, dtype=np.float32)
     known = valid & np.isfinite(ivar) & (ivar > 0)
-    logarithm = np.log(np.where(known, ivar, 1)).astype(np.float32)
+    logarithm = np.log(np.where(known, ivar, 1).astype(np.float32))
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
     logarithm -= logarithm.sum(axis=1, keepdims=True) / count.astype(np.float32)
+    logarithm[~known] = 0
     near = np.maximum(_running_sum(known, _NEIGHBOURS), 1)
-    local = _running_sum(np.where(known, logarithm, 0), _NEIGHBOURS) / near
-    return np.where(known, np.exp(np.minimum(logarithm, local)), 1).astype(np.float32)
+    local = (_running_sum(logarithm, _NEIGHBOURS) / near).astype(np.float32)
+    return np.exp(np.where(known, np.minimum(logarithm, local), 0))
 
 
 def noise_level(depth: FloatArray, weight: FloatArray, valid: BoolArray) -> FloatArray:

@@ -41,8 +41,9 @@ class Configuration:
     weight_decay : float
         Decoupled (AdamW, Loshchilov & Hutter 2019).
     dropout : float
-    patience : int
+    patience : int or None
         Epochs without a lower validation loss after which training ends; the best epoch counts.
+        None: it goes on to the end, and the last epoch counts.
     calibration_snr : tuple of float or None
         Signal-to-noise ratios over which the temperature is fitted, None for spectra as they
         are; empty for no temperature and no abstention. The threshold of abstention belongs to
@@ -59,13 +60,13 @@ class Configuration:
     validity_channel: bool = True
     noise_weights: bool = True
     class_weights: bool = True
-    epochs: int = 60
+    epochs: int = 80
     batch_size: int = 32
     learning_rate: float = 2e-3
     decay: bool = True
     weight_decay: float = 1e-3
     dropout: float = 0.3
-    patience: int = 20
+    patience: int | None = 25
     calibration_snr: tuple[float | None, ...] = (5.0, 10.0, 20.0, None)
     accepted_accuracy: float = 0.92
     seed: int = 0
@@ -74,7 +75,7 @@ class Configuration:
         if self.network not in NETWORKS:
             raise LacusError(f"{self.network!r} is no network; there are {', '.join(NETWORKS)}")
         for name in ("realisations", "epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise LacusError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
     def to_dict(self) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _refuse_unknown(kind: type, given: Mapping[str, Any]) -> None:
 #: `seed` is the published toolkit's training as it is written; it goes with the recipe `seed`.
 CONFIGURATIONS = {
     "default": Configuration(),
-    "small": Configuration(epochs=25, realisations=3, patience=25),
+    "small": Configuration(epochs=25, realisations=3),
     "seed": Configuration(
         network="seed",
         augmentation=None,
@@ -133,7 +134,7 @@ CONFIGURATIONS = {
         decay=False,
         weight_decay=0.0,
         dropout=0.2,
-        patience=20,
+        patience=None,
         calibration_snr=(),
     ),
 }

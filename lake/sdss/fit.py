@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 #: Spectra that are classified together.
 BATCH = 128
 #: Realisations at each signal-to-noise ratio that are looked at after every epoch.
-_MONITORED = 256
+_MONITORED = 128
 
 
 def forward(network: Any) -> Forward:
@@ -50,7 +50,7 @@ def values(variables: list[Any]) -> list[npt.NDArray]:
 def fit(
     network: Any, material: Material, state: Path | None, progress: Progress | None
 ) -> tuple[list[dict[str, float]], int]:
-    """Train a network and leave the weights of its best epoch in it.
+    """Train a network and leave the weights of the epoch that counts in it.
 
     Parameters
     ----------
@@ -89,25 +89,26 @@ def fit(
         for variables, kind in ((network.variables, "network"), (optimizer.variables, "optimizer")):
             for variable, value in zip(variables, arrays[kind], strict=True):
                 variable.assign(value)
+    patience = configuration.patience
     while len(history) < configuration.epochs and (
-        not history or len(history) - best_epoch < configuration.patience
+        patience is None or len(history) - best_epoch < patience
     ):
         rate = float(optimizer.learning_rate.numpy())
-        loss, right, count = 0.0, 0, 0
+        results, count = [], 0
         for rows, inputs in _ahead(material.batches(len(history))):
             truth = material.truth[rows]
-            part, hits = step([tf.convert_to_tensor(e) for e in inputs], truth, weights[truth])
-            loss, right, count = loss + float(part), right + int(hits), count + len(rows)
+            results.append(step([tf.convert_to_tensor(e) for e in inputs], truth, weights[truth]))
+            count += len(rows)
         val_loss, val_accuracy = _monitor(predict, monitored)
         line = {
-            "loss": loss / material.steps,
-            "accuracy": right / count,
+            "loss": sum(float(loss) for loss, _ in results) / material.steps,
+            "accuracy": sum(int(right) for _, right in results) / count,
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
             "learning_rate": rate,
         }
         history.append(line)
-        if val_loss <= min(entry["val_loss"] for entry in history):
+        if patience is None or val_loss <= min(entry["val_loss"] for entry in history):
             best_epoch, best = len(history), values(network.weights)
         if state is not None:
             arrays = {

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from lake import contracts
 from lake.errors import LacusError
-from lake.sdss import mk, splits
+from lake.sdss import mk, scores, splits
 from lake.sdss.augment import Augmentation, at_snr, augment
 from lake.sdss.calibration import expected_calibration_error
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
@@ -159,6 +159,7 @@ def score(trained: "Trained", examples: Examples, snr: float | None) -> dict[str
     found = trained.predict(flux, valid, ivar)
     truth = examples.classes
     correct = found.predicted == truth
+    names = sorted({*found.classes, *truth.tolist()})
     accepted = ~found.abstained
     own = np.array([found.classes.index(c) if c in found.classes else -1 for c in truth])
     of_truth = np.where(own < 0, 0.0, found.probabilities[np.arange(len(own)), own])
@@ -166,7 +167,7 @@ def score(trained: "Trained", examples: Examples, snr: float | None) -> dict[str
         "n": len(truth),
         "accuracy": float(correct.mean()),
         "letter_accuracy": float((_letters(found.predicted) == _letters(truth)).mean()),
-        "macro_f1": _macro_f1(truth, found.predicted),
+        "macro_f1": scores.macro_f1(scores.confusion_matrix(truth, found.predicted, names)),
         "expected_calibration_error": expected_calibration_error(found.probability, correct),
         "log_loss": float(-np.log(np.clip(of_truth, 1e-15, None)).mean()),
         "accepted_share": float(accepted.mean()),
@@ -178,13 +179,6 @@ def _letters(classes: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
     """Letter of each class; what is no MK class stays as it is."""
     names, places = np.unique(classes, return_inverse=True)
     return np.array([n[0] if mk.is_plain(n) else n for n in names])[places]
-
-
-def _macro_f1(truth: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> float:
-    from sklearn.metrics import f1_score
-
-    names = np.unique(truth)
-    return float(f1_score(truth, predicted, labels=names, average="macro", zero_division=0.0))
 
 
 def evaluation(trained: "Trained", examples: Examples) -> list[dict[str, Any]]:
@@ -199,7 +193,7 @@ def model_row(
     name: str,
     trained: "Trained",
     examples: Examples,
-    scores: Mapping[str, Any],
+    reached: Mapping[str, Any],
     snapshot: int,
     path: str,
 ) -> pa.Table:
@@ -213,7 +207,7 @@ def model_row(
     trained : Trained
     examples : Examples
         What it was trained and tested on.
-    scores : mapping
+    reached : mapping
         Of the spectra as observed; see `score`.
     snapshot : int
         Of the lake they were read from.
@@ -235,7 +229,7 @@ def model_row(
         "temperature": float(trained.temperature.at(np.array([-4.0]))[0]),
         "abstention_threshold": trained.threshold,
         **{
-            key: scores[key]
+            key: reached[key]
             for key in ("accuracy", "letter_accuracy", "expected_calibration_error", "log_loss")
         },
         "configuration_json": trained.configuration.to_json(),
@@ -332,18 +326,18 @@ def ablation_rows(
             "release": release,
             "study": study,
             "variant": variant,
-            "snr_level": scores["snr_level"],
-            "n_test": scores["n"],
+            "snr_level": reached["snr_level"],
+            "n_test": reached["n"],
             "n_parameters": int(trained.network.count_params()),
             "n_epochs": len(trained.history),
             "seed": trained.configuration.seed,
             "train_seconds": trained.wall_time_s,
             **{
-                key: scores[key]
+                key: reached[key]
                 for key in ("accuracy", "letter_accuracy", "macro_f1", "expected_calibration_error")
             },
         }
-        for scores in evaluation(trained, examples)
+        for reached in evaluation(trained, examples)
     ]
 
 

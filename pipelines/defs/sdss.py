@@ -129,17 +129,27 @@ def labels(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> 
     version="1",
 )
 def preprocessing(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
-    """Bring every spectrum onto one grid in its rest frame, without dust and continuum."""
+    """Bring every spectrum onto one grid in its rest frame, without dust and continuum.
+
+    Spectra without a wavelength solution or a continuum are left out; the log says at which step.
+    """
     from lake.commit import now
     from lake.sdss.preprocess import RECIPES, preprocess_table
+
+    name = "sdss.preprocessed_spectra"
+    counts = {"preprocessed": 0, "left out": 0}
+    shown: dict[str, Mapping[str, Any]] = {name: counts}
 
     def parts() -> Iterator[tuple[str, pa.Table]]:
         for spectra in _stream(home, _RAW, release):
             made, log = preprocess_table(spectra, spectra, RECIPES[_RECIPE], now())
-            yield "sdss.preprocessed_spectra", made
+            counts["preprocessed"] += made.num_rows
+            counts["left out"] += spectra.num_rows - made.num_rows
+            progress.report(f"sdss {release}: preprocessed spectra", counts["preprocessed"])
+            yield name, made
             yield "sdss.recipe_log", log
 
-    return Computed(parts())
+    return Computed(parts(), shown)
 
 
 @derived(
