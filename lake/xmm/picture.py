@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from lake.errors import UsageError
 from lake.home import Home
+from lake.xmm.files import frame_of, sky_of
 from lake.xmm.sky import Floats
-from lake.xmm.tables import frame_of, sky_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,5 +1,7 @@
 """Regions as rows of the lake, and rows as regions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -57,6 +59,19 @@ def of_rows(rows: pa.Table) -> Regions:
         rows["shape"].to_numpy().astype(np.str_), _numbers(rows["x"]), _numbers(rows["y"]),
         _padded(rows["r"], 4), rotang, _plain(rows["include"]), _plain(rows["component"]), vertices,
     )  # fmt: skip
+
+
+def groups(
+    rows: pa.Table, names: Sequence[str]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First row and number of rows of each run of rows that are alike in some columns."""
+    new = np.zeros(rows.num_rows, bool)
+    new[:1] = True
+    for name in names:
+        values = rows[name].to_numpy()
+        new[1:] |= np.asarray(values[1:] != values[:-1], bool)
+    first = np.flatnonzero(new)
+    return first, np.diff([*first, rows.num_rows])
 
 
 def _numbers(column: pa.ChunkedArray) -> Floats:

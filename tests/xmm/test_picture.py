@@ -9,7 +9,7 @@ from lake import contracts, figures
 from lake.errors import UsageError
 from lake.inputs import InputFile
 from lake.sample.xmm import write_sample
-from lake.xmm import exposure, picture, tables
+from lake.xmm import exposure, files, picture, tables
 
 KEY = {"release": "R", "file_sha256": "f", "file_row": 1}
 REGION = KEY | {
@@ -26,9 +26,9 @@ def rows(table: str, *given: dict[str, object]) -> pa.Table:
 def home(tmp_path_factory):
     """A lake of the sample's images, calibrated, with two regions of each exposure and frame."""
     root = tmp_path_factory.mktemp("picture")
-    files = sorted(write_sample(root / "sample", size=5000)["images"].iterdir())
+    inputs = sorted(write_sample(root / "sample", size=5000)["images"].iterdir())
     found = []
-    for file in files:
+    for file in inputs:
         given = InputFile(Path(file), "xmm", "R", "images", {}, 0, 0, "")
         found += exposure.records(given, file.read_bytes())["xmm.images"]
     images = rows("xmm.images", *(KEY | row for row in found))
@@ -82,7 +82,7 @@ def test_the_image_is_where_its_detector_pixels_are(home):
     image = figure.axes[3].images[0]
     place = np.array([[20_000.0, 30_000.0], [28_000.0, 12_000.0]])
     shown = figure.axes[3].transData.inverted().transform(image.get_transform().transform(place))
-    true = tables.frame_of(row).of_sky_pixels(tables.sky_of(row), *place.T)
+    true = files.frame_of(row).of_sky_pixels(files.sky_of(row), *place.T)
     np.testing.assert_allclose(shown, np.stack(true, axis=1), atol=0.01)
 
 

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from lake import contracts
-from lake.xmm.region_rows import columns_of, of_rows
+from lake.xmm.region_rows import columns_of, groups, of_rows
 from lake.xmm.shapes import make
 
 NAN = np.nan
@@ -61,3 +61,10 @@ def test_rows_of_masks_have_their_angles_in_lists(regions):
 def test_no_regions_at_all(regions):
     none = regions.take(np.zeros(5, bool))
     assert len(of_rows(pa.table(columns_of(none)))) == 0
+
+
+def test_groups_are_runs_of_equal_rows():
+    rows = pa.table({"a": ["x", "x", "x", "y", "y", "x"], "b": [1, 1, 2, 2, 2, 2]})
+    assert [v.tolist() for v in groups(rows, ["a", "b"])] == [[0, 2, 3, 5], [2, 1, 2, 1]]
+    assert [v.tolist() for v in groups(rows, ["b"])] == [[0, 2], [2, 4]]
+    assert [v.tolist() for v in groups(rows.slice(0, 0), ["a"])] == [[], []]
