@@ -41,16 +41,6 @@ def frame_of(row: Mapping[str, Any]) -> DetectorFrame:
     )  # fmt: skip
 
 
-def file_name(exposure: str, role: str, frame: str) -> str:
-    """Name of a region table, as the ESAS looks for it: ``pnS003-bkg_region-sky.fits``."""
-    return f"{exposure}-{role}_region-{frame}.fits"
-
-
-def expression(name: str, frame: esas.Frame) -> str:
-    """Selection expression of evselect that takes a region table."""
-    return f"region({name},{','.join(esas.AXES[frame])})"
-
-
 def encoded(observation: Mapping[str, Any], frame: esas.Frame, found: Regions, name: str) -> bytes:
     """Bytes of a region table of an exposure; the same for the same rows of the lake."""
     return esas.table_bytes(
@@ -58,11 +48,9 @@ def encoded(observation: Mapping[str, Any], frame: esas.Frame, found: Regions, n
     )
 
 
-def path_below(observation: Mapping[str, Any], key: Mapping[str, Any], name: str) -> str:
-    """Path of a table below the directory of products."""
-    label = [f"{key['label']:05d}"] if key["label"] else []
-    parts = ("xmm", observation["release"], key["mask"], *label, observation["obsid"], name)
-    return PurePosixPath(*parts).as_posix()
+def path_below(observation: Mapping[str, Any], mask: str, name: str) -> str:
+    """Path of a region table below the directory of products."""
+    return PurePosixPath("xmm", observation["release"], mask, observation["obsid"], name).as_posix()
 
 
 def export(read: Read, rows: pa.Table, directory: Path) -> list[Path]:

@@ -1,23 +1,25 @@
 """Rows of the lake from rows of the lake: what `lake.xmm` computes, table to table."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake import contracts
-from lake.xmm import esas
-from lake.xmm.calibration import calibrate
+from lake.errors import InputError
+from lake.xmm.calibration import Calibration, calibrate
+from lake.xmm.chain import expression
 from lake.xmm.control import stored
+from lake.xmm.esas import CREATOR
 from lake.xmm.exposure import Exposure
-from lake.xmm.files import encoded, expression, file_name, frame_of, path_below, sky_of
+from lake.xmm.files import encoded, frame_of, path_below, sky_of
 from lake.xmm.geometry import CAMERAS
+from lake.xmm.mask import Mask, Part
 from lake.xmm.region_rows import columns_of, groups, of_rows
-from lake.xmm.shapes import Regions, concatenate, of_detector, to_detector, to_sky_pixels
-from lake.xmm.sky import PIXEL_ARCSEC
+from lake.xmm.regions import Table, placed
+from lake.xmm.shapes import concatenate
 
 #: Columns that `xmm.observations` has from `xmm.images` as they are.
 _SAME = (
@@ -86,17 +88,17 @@ def observations(images: pa.Table, control: pa.Table) -> pa.Table:
 Write = Callable[[str, bytes], None]
 """Takes a file: its path below the directory of products, and its bytes."""
 
-_TABLE = ("mask", "label", "role")
-#: Arcmin from the pointing within which a mask has to have a region to be of any use.
-_REACH = 30
+_PART = ("mask", "label", "role", "frame")
 
 
 def regions(
-    observations: pa.Table, masks: pa.Table, mask_regions: pa.Table, write: Write
+    observations: pa.Table,
+    masks: pa.Table,
+    mask_regions: pa.Table,
+    write: Write,
+    warn: Callable[[str], None],
 ) -> Iterator[tuple[str, pa.Table]]:
     """Bring the regions of every mask to every exposure that it is for, and make their tables.
-
-    A mask that has no region within 30 arcmin of an exposure's pointing is passed over there.
 
     Parameters
     ----------
@@ -107,82 +109,86 @@ def regions(
     mask_regions : pyarrow.Table
         Rows of `xmm.mask_regions`, in the order of mask, label, role and number.
     write : callable
+    warn : callable
+        Told why a mask does not come to an exposure: it lies elsewhere on the sky.
 
     Yields
     ------
     table : str
         ``xmm.regions`` or ``xmm.region_tables``.
     rows : pyarrow.Table
-        Of one exposure and frame.
+        Of one mask and exposure.
     """
-    is_for = {row["mask"]: row["obsid"] for row in masks.select(["mask", "obsid"]).to_pylist()}
-    of_mask = mask_regions["mask"].to_pylist()
-    for row in observations.to_pylist():
-        mine = np.array([is_for[mask] in (None, row["obsid"]) for mask in of_mask], bool)
-        given, sky = _near(mask_regions.filter(pa.array(mine)), row)
-        if not given.num_rows:
-            continue
-        det = to_detector(sky, sky_of(row), frame_of(row))
-        # What is kept is selected in sky pixels alone, as the ESAS does it.
-        without_kept = pc.not_equal(given["role"], "mask").to_numpy()
-        yield from _of_frame(row, "sky", given, sky, write)
-        yield from _of_frame(
-            row, "det", given.filter(pa.array(without_kept)), det.take(without_kept), write
+    rows = observations.to_pylist()
+    frames: dict[str, dict[str, tuple[Exposure, Calibration]]] = {}
+    for row in rows:
+        found = (exposure_of(row), Calibration(frame_of(row)))
+        frames.setdefault(row["obsid"], {})[row["exposure"]] = found
+    for name, obsid, sha256, parts in _masks(masks, mask_regions):
+        for row in rows:
+            if obsid not in (None, row["obsid"]):
+                continue
+            others = frames[row["obsid"]]
+            # A mask in detector pixels says in its name whose they are.
+            origin = next((exposure for exposure in others if exposure in name), None)
+            mask = Mask(name, "", parts, exposure=origin)
+            try:
+                tables = list(placed(mask, *others[row["exposure"]], others))
+            except InputError as error:
+                warn(str(error))
+                continue
+            yield from _of_exposure(row, {"mask": name, "file_sha256": sha256}, tables, write)
+
+
+def _masks(
+    masks: pa.Table, mask_regions: pa.Table
+) -> Iterator[tuple[str, str | None, str, list[Part]]]:
+    """Name, observation, file and regions of each mask."""
+    first, count = groups(mask_regions, _PART)
+    keys = mask_regions.select(_PART).take(pa.array(first)).to_pylist()
+    parts: dict[str, list[Part]] = {}
+    everything = of_rows(mask_regions)
+    for key, start, number in zip(keys, first.tolist(), count.tolist(), strict=True):
+        mine = everything.take(np.arange(start, start + number))
+        parts.setdefault(key["mask"], []).append(
+            Part(key["label"], key["role"], key["frame"], mine)
         )
+    said = masks.select(["mask", "obsid", "file_sha256"]).to_pylist()
+    for row in {row["mask"]: row for row in said}.values():
+        yield row["mask"], row["obsid"], row["file_sha256"], parts.get(row["mask"], [])
 
 
-def _near(given: pa.Table, observation: Mapping[str, Any]) -> tuple[pa.Table, Regions]:
-    """Rows of masks that come near an exposure, and their regions in its sky pixels."""
-    found = _in_sky_pixels(given, observation)
-    sky = sky_of(observation)
-    off = np.hypot(*sky.offsets(found.x, found.y, observation["ra_pnt"], observation["dec_pnt"]))
-    near = pc.unique(given.filter(pa.array(off < _REACH * 60 / PIXEL_ARCSEC))["mask"])
-    used = pc.is_in(given["mask"], near).to_numpy()
-    return given.filter(pa.array(used)), found.take(used)
-
-
-def _in_sky_pixels(given: pa.Table, observation: Mapping[str, Any]) -> Regions:
-    """Regions of masks in the sky pixels of an exposure, whatever frame they are given in."""
-    sky = sky_of(observation)
-    ways: Mapping[str, Callable[[Regions], Regions]] = {
-        "fk5": lambda found: to_sky_pixels(found, sky),
-        "sky": lambda found: found,
-        "det": lambda found: of_detector(found, sky, frame_of(observation)),
-    }
-    all_of_them, frames = of_rows(given), given["frame"].to_numpy()
-    places = [np.flatnonzero(frames == frame) for frame in ways]
-    parts = [way(all_of_them.take(p)) for way, p in zip(ways.values(), places, strict=True)]
-    return concatenate(parts).take(np.argsort(np.concatenate(places)))
-
-
-def _of_frame(
-    observation: Mapping[str, Any], frame: esas.Frame, given: pa.Table, found: Regions, write: Write
+def _of_exposure(
+    observation: Mapping[str, Any], mask: Mapping[str, str], tables: Sequence[Table], write: Write
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Rows of `xmm.regions` and `xmm.region_tables` of one exposure and frame."""
-    n = given.num_rows
-    first, count = groups(given, _TABLE)
-    exposure = {name: observation[name] for name in ("release", "obsid", "exposure", "instrument")}
+    """Rows of `xmm.regions` and `xmm.region_tables` of one mask and exposure."""
+    if not tables:
+        return
+    same = {name: observation[name] for name in ("release", "obsid", "exposure", "instrument")}
+    same |= mask
+    count = np.array([len(table.regions) for table in tables])
+    total = int(count.sum())
+    columns = {name: pa.repeat(value, total) for name, value in same.items()}
+    for name in ("label", "role", "frame"):
+        columns[name] = pa.array(np.repeat([getattr(table, name) for table in tables], count))
+    ahead = np.repeat(np.cumsum(count) - count, count)
+    columns["number"] = pa.array(np.arange(1, total + 1) - ahead, pa.int32())
+    columns |= columns_of(concatenate([table.regions for table in tables]))
     names = contracts.table("xmm.regions").schema().names
-    columns = {name: pa.repeat(value, n) for name, value in exposure.items()}
-    columns |= {name: given[name] for name in (*_TABLE, "file_sha256")} | columns_of(found)
-    columns["frame"] = pa.repeat(frame, n)
-    columns["number"] = pa.array(np.arange(1, n + 1) - np.repeat(first, count), pa.int32())
     yield "xmm.regions", pa.table({name: columns[name] for name in names})
-    keys = given.select([*_TABLE, "file_sha256"]).take(pa.array(first)).to_pylist()
     files = []
-    for key, start, rows in zip(keys, first.tolist(), count.tolist(), strict=True):
-        name = file_name(observation["exposure"], key["role"], frame)
-        part = found.take(np.arange(start, start + rows))
-        content = encoded(observation, frame, part, name)
-        path = path_below(observation, key, name)
+    for table in tables:
+        name = table.name(observation["exposure"])
+        content = encoded(observation, table.frame, table.regions, name)
+        path = path_below(observation, mask["mask"], name)
         write(path, content)
         files.append(
-            exposure
-            | key
+            same
             | {
-                "frame": frame, "name": name, "path": path, "size": len(content), "rows": rows,
-                "sha256": hashlib.sha256(content).hexdigest(), "creator": esas.CREATOR,
-                "expression": expression(name, frame),
+                "label": table.label, "role": table.role, "frame": table.frame, "name": name,
+                "path": path, "size": len(content), "rows": len(table.regions),
+                "sha256": hashlib.sha256(content).hexdigest(), "creator": CREATOR,
+                "expression": expression(name),
             }
         )  # fmt: skip
     schema = contracts.table("xmm.region_tables").schema()
