@@ -27,7 +27,7 @@ from lake.errors import InputError
 from lake.formats.source import load
 from lake.inputs import InputFile, RecordRole
 from lake.intake import Batch, refused
-from lake.plan import Record
+from lake.plan import Identity, Record
 from lake.store import Store
 
 #: Files that are staged together.
@@ -130,6 +130,12 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     store = Store(task.directory)
     columns = {name: Columns(contracts.table(name), task.release) for name in role.tables}
     taken: list[Record] = []
+    places: dict[Identity, int] = {}
+
+    def twin(record: Record) -> Record | None:
+        place = places.get(record.identity)
+        return None if place is None else taken[place]
+
     with contextlib.ExitStack() as stack:
         stages = {
             name: stack.enter_context(store.stage(name, task.release, columns[name].schema))
@@ -139,7 +145,8 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
         writer = stack.enter_context(ThreadPoolExecutor(1))
         written: list[Future[None]] = []
         for number, record in enumerate(task.records, 1):
-            taken.append(_read(record, role, columns))
+            taken.append(_read(record, role, columns, twin))
+            places.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
             if last or sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES:
                 batches = _batches(columns, taken)
@@ -156,8 +163,16 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     return batch
 
 
-def _read(record: Record, role: RecordRole, columns: Mapping[str, Columns]) -> Record:
-    """Read one file: its checksum, and its rows into the columns."""
+def _read(
+    record: Record,
+    role: RecordRole,
+    columns: Mapping[str, Columns],
+    twin: Callable[[Record], Record | None] = lambda record: None,
+) -> Record:
+    """Read one file: its checksum, and its rows into the columns.
+
+    The rows of a file of the same bytes as one before, its twin, are there already.
+    """
     file = record.file
     try:
         raw = _bytes(file.path)
@@ -167,6 +182,8 @@ def _read(record: Record, role: RecordRole, columns: Mapping[str, Columns]) -> R
     if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was():
         return refused(record, "was changed while it was being read")
     record = replace(record, file=replace(file, sha256=sha256))
+    if same := twin(record):
+        return replace(same, file=record.file)
     try:
         try:
             data = load(raw)

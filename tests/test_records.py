@@ -222,13 +222,25 @@ def test_tables_of_labels_come_in_beside_new_records(home, write, tmp_path, monk
     assert stored(home, "count(*)", "sdss.label_catalogue") == [(3,)]
 
 
-def test_equal_bytes_count_once(home, write, monkeypatch):
-    monkeypatch.setattr(records, "_CHUNK", 2)
+@pytest.mark.parametrize("chunk", [2, 1000], ids=["in two chunks", "in one chunk"])
+def test_equal_bytes_count_once(home, write, monkeypatch, chunk):
+    monkeypatch.setattr(records, "_CHUNK", chunk)
     for name in "abcde":
         write(f"{name}.txt", "A,3\n" if name in "bd" else f"{name},1\n")
     outcome = run(home)
     assert outcome.describe() == "4 files in (4 rows), 0 unchanged, 0 out, 0 rejected"
     assert stored(home) == [("A", 3), ("a", 1), ("c", 1), ("e", 1)]
+    assert run(home).snapshot is None
+
+
+@pytest.mark.parametrize("pixels", ["worse", "7"], ids=["reader", "contract"])
+def test_equal_bytes_are_refused_together(home, write, pixels):
+    for name in "ab":
+        write(f"{name}.txt", f"A,{pixels}\n")
+    write("c.txt", "C,1\n")
+    outcome = run(home)
+    assert len(outcome.rejected) == 1
+    assert stored(home) == [("C", 1)]
 
 
 def test_a_rejected_change_leaves_the_former_rows(home, write):

@@ -1,4 +1,4 @@
-"""Silence while a library greets."""
+"""Silence while a library greets, and manners for what it leaves behind."""
 
 import os
 import sys
@@ -26,3 +26,15 @@ def quiet_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def tame_logging() -> None:
+    """Have the log handler that TensorFlow brings write to the process's own standard error.
+
+    It keeps whatever `sys.stderr` was at import, and closes it as soon as anybody configures
+    logging (as Dagster does) while `sys.stderr` is something else.
+    """
+    from absl import logging
+
+    if sys.__stderr__ is not None:
+        logging.get_absl_handler().python_handler.setStream(sys.__stderr__)

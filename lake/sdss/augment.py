@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -18,6 +19,8 @@ BoolArray = npt.NDArray[np.bool_]
 _NOISELESS = 1e-4
 #: Spectra among which the least covered one lends its coverage.
 _CANDIDATES = 8
+#: Points to the shortest half-wave of a smooth error; between them it is a straight line.
+_POINTS = 10
 
 
 @dataclass(frozen=True)
@@ -134,43 +137,60 @@ def augment(
     valid : ndarray of bool, shape (n, l)
     """
     # What was masked before keeps its flux: recipes fill it as they like.
-    fill = np.where(valid, 1, np.nan_to_num(flux, nan=1.0)).astype(np.float32)
-    depth = np.where(valid, flux - 1, 0).astype(np.float32)
-    known = np.where(np.isfinite(ivar), ivar, 0).astype(np.float32)
+    fill = np.array(flux, np.float32)
+    np.copyto(fill, 1, where=valid | ~np.isfinite(fill))
+    depth = np.subtract(flux, 1, dtype=np.float32)
+    np.copyto(depth, 0, where=~valid)
+    known = np.where(np.isfinite(ivar), ivar, 0).astype(np.float32, copy=False)
     if settings.shift:
         depth, known, valid = _shift(depth, known, valid, rng, settings.shift)
     place = np.linspace(-1, 1, depth.shape[1], dtype=np.float32)
     if settings.strength:
-        depth = depth * _strength(place, len(depth), rng, settings.strength)
+        depth *= _strength(place, len(depth), rng, settings.strength)
+    light = np.add(depth, 1, out=depth)
     if settings.wiggle:
-        depth += (1 + depth) * _wiggles(len(place), len(depth), rng, settings)
-    noise, variance = _noise(place, depth, rng, settings)
-    depth += noise
+        light *= 1 + _wiggles(len(place), len(light), rng, settings)
+    noise, variance = _noise(place, light, rng, settings)
+    light += noise
     if known.any():
-        variance += np.divide(1.0, known, out=np.zeros_like(known), where=known > 0)
-    variance[rng.uniform(size=len(depth)) < settings.ivar_unknown] = np.inf
+        variance += np.divide(1, known, out=np.zeros_like(known), where=known > 0)
+    weight = np.divide(1, variance, out=variance)
+    weight[rng.uniform(size=len(weight)) < settings.ivar_unknown] = 0
     if settings.borrow:
         valid = _borrowed(valid, rng, settings.borrow)
-    valid = valid & _coverage(len(depth), len(place), rng, settings)
-    return np.where(valid, 1 + depth, fill), np.where(valid, 1 / variance, 0), valid
+    valid = valid & _coverage(len(light), len(place), rng, settings)
+    np.copyto(light, fill, where=~valid)
+    weight *= valid
+    return light, weight, valid
 
 
 def _shift(
     depth: FloatArray, known: FloatArray, valid: BoolArray, rng: np.random.Generator, sigma: float
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Displace along the grid by fractions of pixels, with linear interpolation."""
-    n, size = depth.shape
-    shift = rng.normal(0, sigma, (n, 1))
+    shift = rng.normal(0, sigma, (len(depth), 1))
     whole = np.floor(shift).astype(np.intp)
     part = (shift - whole).astype(np.float32)
-    right = np.clip(np.arange(size) - whole, 1, size - 1)
-    left = right - 1
+    # Every pixel beside its left neighbour; the first has none.
+    between = depth.copy()
+    between[:, 1:] += part * (depth[:, :-1] - depth[:, 1:])
+    both = valid.copy()
+    both[:, 1:] &= valid[:, :-1]
+    row = whole[:, 0]
+    return _moved(between, row), _moved(known, row), _moved(both, row)
 
-    def taken(values: npt.NDArray, index: npt.NDArray[np.intp]) -> npt.NDArray:
-        return np.take_along_axis(values, index, axis=1)
 
-    moved = (1 - part) * taken(depth, right) + part * taken(depth, left)
-    return moved, taken(known, right), taken(valid, right) & taken(valid, left)
+def _moved(values: npt.NDArray, whole: npt.NDArray[np.intp]) -> npt.NDArray:
+    """Displace rows by whole pixels; what comes in repeats the second or the last pixel."""
+    size = values.shape[1]
+    moved = np.empty_like(values)
+    for step in np.unique(whole).tolist():
+        rows = np.flatnonzero(whole == step)
+        first, end = np.clip([step + 1, step + size], 0, size)
+        moved[rows, first:end] = values[rows, first - step : end - step]
+        moved[rows, :first] = values[rows, 1:2]
+        moved[rows, end:] = values[rows, -1:]
+    return moved
 
 
 def _strength(place: FloatArray, n: int, rng: np.random.Generator, sigma: float) -> FloatArray:
@@ -180,10 +200,13 @@ def _strength(place: FloatArray, n: int, rng: np.random.Generator, sigma: float)
 
 
 @lru_cache(maxsize=4)
-def _half_waves(size: int, most: int) -> FloatArray:
-    """Cosines, then sines, of 1 to `most` half-waves over a spectrum, shape (2 most, size)."""
-    phase = np.linspace(0, np.pi, size) * np.arange(1, most + 1)[:, None]
-    return np.concatenate([np.cos(phase), np.sin(phase)]).astype(np.float32)
+def _half_waves(size: int, most: int) -> tuple[int, FloatArray]:
+    """Cosines, then sines, of 1 to `most` half-waves over a spectrum, at every so many pixels."""
+    step = max(size // (_POINTS * most), 1)
+    phase = (
+        np.pi / (size - 1) * step * np.arange(size // step + 2) * np.arange(1, most + 1)[:, None]
+    )
+    return step, np.concatenate([np.cos(phase), np.sin(phase)]).astype(np.float32)
 
 
 def _wiggles(size: int, n: int, rng: np.random.Generator, settings: Augmentation) -> FloatArray:
@@ -194,28 +217,56 @@ def _wiggles(size: int, n: int, rng: np.random.Generator, settings: Augmentation
     amplitude *= (cycles <= smoothest)[:, None]
     power = np.sqrt((amplitude**2).sum(axis=(1, 2), keepdims=True) / 2)
     amplitude *= settings.wiggle * rng.uniform(size=(n, 1, 1)).astype(np.float32) / power
+    step, waves = _half_waves(size, len(cycles))
     # Not a matrix product: its threads would take the processor from the training beside it.
-    return np.einsum("nk,kl->nl", amplitude.reshape(n, -1), _half_waves(size, len(cycles)))
+    points = np.einsum("nk,kl->nl", amplitude.reshape(n, -1), waves)
+    slope = np.diff(points, axis=1) / np.float32(step)
+    between = np.empty((*slope.shape, step), np.float32)
+    for pixel in range(step):
+        np.add(points[:, :-1], np.float32(pixel) * slope, out=between[..., pixel])
+    return between.reshape(n, -1)[:, :size]
 
 
 def _noise(
-    place: FloatArray, depth: FloatArray, rng: np.random.Generator, settings: Augmentation
+    place: FloatArray, light: FloatArray, rng: np.random.Generator, settings: Augmentation
 ) -> tuple[FloatArray, FloatArray]:
     """Noise that changes along the spectrum, smoothly and with the flux, and its variance."""
-    n = len(depth)
-    low, high = np.log(settings.snr_low), np.log(settings.snr_high)
-    sigma = np.exp(-rng.uniform(low, high, (n, 1)))
-    sigma[rng.uniform(size=n) < settings.clean] = _NOISELESS
-    tilt = rng.normal(0, settings.noise_tilt, (n, 1))
-    bend = rng.normal(0, settings.noise_tilt / 2, (n, 1))
-    profile = (sigma * np.exp(tilt * place + bend * (place**2 - 1 / 3))).astype(np.float32)
+    n = len(light)
+    log_sigma = -rng.uniform(np.log(settings.snr_low), np.log(settings.snr_high), (n, 1))
+    log_sigma[rng.uniform(size=n) < settings.clean] = np.log(_NOISELESS)
+    tilt = rng.normal(0, settings.noise_tilt, (n, 1)).astype(np.float32)
+    bend = rng.normal(0, settings.noise_tilt / 2, (n, 1)).astype(np.float32)
+    profile = tilt * place
+    profile += bend * (place**2 - np.float32(1 / 3))
+    profile += log_sigma.astype(np.float32)
     if settings.noise_of_light:
         power = rng.uniform(0, settings.noise_of_light, (n, 1)).astype(np.float32)
-        profile *= np.maximum(1 + depth, 0.05) ** power
-    noise = rng.standard_normal((n, len(place)), dtype=np.float32)
+        brightness = np.clip(light, 0.05, None)
+        profile += power * np.log(brightness, out=brightness)
+    np.exp(profile, out=profile)
+    white = _normal(rng, n, len(place))
     mixed = rng.uniform(0, settings.noise_correlation, (n, 1)).astype(np.float32)
-    noise[:, 1:] = (noise[:, 1:] + mixed * noise[:, :-1]) / np.sqrt(1 + mixed**2)
-    return noise * profile, profile**2
+    noise = white.copy()
+    noise[:, 1:] += mixed * white[:, :-1]
+    noise[:, 1:] /= np.sqrt(1 + mixed**2)
+    noise *= profile
+    return noise, np.square(profile, out=profile)
+
+
+def _normal(rng: np.random.Generator, n: int, size: int) -> FloatArray:
+    """Normal deviates, shape (n, size): several times faster than the generator's own.
+
+    The inverse of the distribution function at one of 65,536 even steps; none is beyond 4.3.
+    """
+    words = rng.integers(0, 2**64 - 1, -(-n * size // 4), np.uint64, endpoint=True)
+    return _quantiles().take(words.view(np.uint16)[: n * size].reshape(n, size))
+
+
+@lru_cache(maxsize=1)
+def _quantiles() -> FloatArray:
+    """Middle of each of 65,536 equally probable parts of the unit normal distribution."""
+    values = ndtri((np.arange(65536) + 0.5) / 65536)
+    return (values / values.std()).astype(np.float32)
 
 
 def _borrowed(valid: BoolArray, rng: np.random.Generator, share: float) -> BoolArray:
@@ -229,16 +280,18 @@ def _borrowed(valid: BoolArray, rng: np.random.Generator, share: float) -> BoolA
 
 def _coverage(n: int, size: int, rng: np.random.Generator, settings: Augmentation) -> BoolArray:
     """Pixels that are left by gaps and by ends cut off at random."""
-    pixel = np.arange(size)
+    # Differences of unsigned numbers: a pixel before a gap is far behind it.
+    number = np.min_scalar_type(size + settings.gap_length)
+    pixel = np.arange(size, dtype=number)
     left = np.ones((n, size), dtype=bool)
     for _ in range(settings.gaps):
-        start = rng.integers(0, size, (n, 1))
+        start = rng.integers(0, size, (n, 1), dtype=number)
         # Most gaps are short, and half of them are none.
         length = settings.gap_length * rng.uniform(size=(n, 1)) ** 3
         length *= rng.uniform(size=(n, 1)) < 0.5
-        left &= (pixel < start) | (pixel >= start + length)
+        left &= pixel - start >= np.ceil(length).astype(number)
     if settings.crop:
         lost = rng.uniform(size=(2, n, 1)) * (rng.uniform(size=(2, n, 1)) < settings.crop)
-        left &= pixel >= settings.crop_blue * lost[0] * size
-        left &= pixel < (1 - settings.crop_red * lost[1]) * size
+        left &= pixel >= np.ceil(settings.crop_blue * lost[0] * size).astype(number)
+        left &= pixel < np.ceil((1 - settings.crop_red * lost[1]) * size).astype(number)
     return left

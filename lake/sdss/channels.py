@@ -1,7 +1,10 @@
 """What the network sees of a spectrum, and the noise measured in it."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import uniform_filter1d
 
 from lake.sdss.configuration import Configuration
 
@@ -18,6 +21,8 @@ _NOISE_RANGE = (3e-3, 3.0)
 _NEIGHBOURS = 15
 #: Standard deviation of a second difference of unit white noise, over its median modulus.
 _SECOND_DIFFERENCE = 0.6745 * np.sqrt(6.0)
+#: Spectra that are worked on together: their arrays stay in the cache of a core.
+_BLOCK = 32
 
 
 def flatten(flux: npt.NDArray[np.floating], valid: BoolArray, width: int) -> FloatArray:
@@ -40,22 +45,44 @@ def flatten(flux: npt.NDArray[np.floating], valid: BoolArray, width: int) -> Flo
     ndarray of float32, shape (n, l)
         1 where not valid. A mean below 0.2 counts as 0.2.
     """
-    weight = _running_sum(_running_sum(valid, width), width)
-    mean = _running_sum(_running_sum(np.where(valid, flux, 0), width), width)
-    mean = np.maximum(np.divide(mean, weight, out=np.ones_like(mean), where=weight > 0), 0.2)
-    return np.where(valid, flux / mean, 1).astype(np.float32)
+    seen = np.zeros(flux.shape, np.float32)
+    np.copyto(seen, flux, where=valid, casting="same_kind")
+    mean = _running_sum(_running_sum(seen, width), width)
+    mean /= np.maximum(_count(_count(valid, width), width), 1)
+    np.clip(mean, 0.2, None, out=mean)
+    np.divide(seen, mean, out=mean)
+    np.copyto(mean, 1, where=~valid)
+    return mean
 
 
-def _running_sum(values: npt.NDArray, width: int) -> npt.NDArray[np.float64]:
+def _running_sum(values: FloatArray, width: int) -> FloatArray:
     """Sum of the 2 `width` + 1 pixels around each one, as far as there are any."""
-    size = values.shape[1]
-    reach = min(width, size - 1)
-    total = np.cumsum(values, axis=1, dtype=np.float64)
-    window = np.empty_like(total)
-    window[:, : size - reach] = total[:, reach:]
-    window[:, size - reach :] = total[:, -1:]
-    window[:, reach + 1 :] -= total[:, : size - reach - 1]
-    return window
+    size = 2 * width + 1
+    total = uniform_filter1d(values, size, axis=1, mode="constant")
+    total *= np.float32(size)
+    return np.asarray(total)
+
+
+def _count(values: npt.NDArray[Any], width: int) -> npt.NDArray[np.unsignedinteger]:
+    """`_running_sum` of whole numbers, or of what is True, in the smallest type that holds it.
+
+    Sums of 1, 2, 4, ... neighbours, each made of two of the one before, are put together.
+    """
+    size = 2 * width + 1
+    most = 1 if values.dtype == bool else int(values.max(initial=0))
+    padded: npt.NDArray[np.unsignedinteger] = np.zeros(
+        (len(values), values.shape[1] + 2 * width), np.min_scalar_type(size * most)
+    )
+    padded[:, width : width + values.shape[1]] = values
+    total: npt.NDArray[np.unsignedinteger] = np.zeros(values.shape, padded.dtype)
+    sums, reach, place = padded, 1, 0
+    while reach <= size:
+        if size & reach:
+            total += sums[:, place : place + values.shape[1]]
+            place += reach
+        sums = sums[:, :-reach] + sums[:, reach:]
+        reach *= 2
+    return total
 
 
 def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> FloatArray:
@@ -77,14 +104,18 @@ def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> Fl
     """
     if ivar is None:
         return np.ones(valid.shape, dtype=np.float32)
-    known = valid & np.isfinite(ivar) & (ivar > 0)
-    logarithm = np.log(np.where(known, ivar, 1).astype(np.float32))
-    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    known = valid & (ivar > 0) & (ivar < np.inf)
+    logarithm = np.ones(valid.shape, np.float32)
+    np.copyto(logarithm, ivar, where=known, casting="same_kind")
+    np.log(logarithm, out=logarithm)
+    count = np.maximum(np.count_nonzero(known, axis=1)[:, None], 1)
     logarithm -= logarithm.sum(axis=1, keepdims=True) / count.astype(np.float32)
-    logarithm[~known] = 0
-    near = np.maximum(_running_sum(known, _NEIGHBOURS), 1)
-    local = (_running_sum(logarithm, _NEIGHBOURS) / near).astype(np.float32)
-    return np.exp(np.where(known, np.minimum(logarithm, local), 0))
+    logarithm *= known
+    local = _running_sum(logarithm, _NEIGHBOURS)
+    local /= np.maximum(_count(known, _NEIGHBOURS), 1)
+    np.minimum(logarithm, local, out=local)
+    local *= known
+    return np.exp(local, out=local)
 
 
 def noise_level(depth: FloatArray, weight: FloatArray, valid: BoolArray) -> FloatArray:
@@ -106,13 +137,23 @@ def noise_level(depth: FloatArray, weight: FloatArray, valid: BoolArray) -> Floa
         spectrum has fewer than 10 of them.
     """
     triple = valid[:, :-2] & valid[:, 1:-1] & valid[:, 2:]
-    difference = np.abs(depth[:, :-2] - 2 * depth[:, 1:-1] + depth[:, 2:])
-    difference *= np.sqrt(weight[:, 1:-1])
-    difference[~triple] = np.inf
-    difference.sort(axis=1)
-    count = triple.sum(axis=1)
-    median = np.take_along_axis(difference, (count // 2)[:, None] * (count > 0)[:, None], axis=1)
-    level = np.where(count >= 10, median[:, 0] / _SECOND_DIFFERENCE, _NOISE_RANGE[1])
+    size = triple.shape[1]
+    count = np.count_nonzero(triple, axis=1)
+    # What is masked counts as low and high in turns, and a few pixels more make it even: so the
+    # median of every row is at the same place of its partition.
+    low = size // 2 - count // 2 - np.count_nonzero(~triple[:, ::2], axis=1)
+    spare = int(np.abs(low).max(initial=0))
+    difference = np.empty((len(depth), size + 2 * spare), np.float32)
+    difference[:, size:] = np.where(np.arange(2 * spare) < spare + low[:, None], -1, np.inf)
+    own = difference[:, :size]
+    np.add(depth[:, :-2], depth[:, 2:], out=own)
+    own -= 2 * depth[:, 1:-1]
+    np.abs(own, out=own)
+    own *= np.sqrt(weight[:, 1:-1])
+    np.copyto(own, np.where(np.arange(size) % 2, np.inf, -1).astype(np.float32), where=~triple)
+    difference.partition(size // 2 + spare, axis=1)
+    median = difference[:, size // 2 + spare]
+    level = np.where(count >= 10, median / _SECOND_DIFFERENCE, _NOISE_RANGE[1])
     return np.clip(level, *_NOISE_RANGE).astype(np.float32)
 
 
@@ -144,18 +185,24 @@ def channels(
     log_noise : ndarray of float32, shape (n,)
         log10 of the relative noise per pixel.
     """
-    depth = np.where(valid, flux - 1, 0).astype(np.float32)
+    depth = np.subtract(flux, 1, dtype=np.float32)
+    np.copyto(depth, 0, where=~valid)
     shape = relative_ivar(ivar, valid)
     noise = noise_level(depth, shape, valid)
-    if not noise_weights:
-        shape = np.ones_like(shape)
-    variance = noise[:, None] ** 2 / np.maximum(shape, 1e-4)
-    weight = np.where(valid, 1 / np.sqrt(variance + np.float32(_CONTRAST**2)), 0)
-    count = np.maximum(valid.sum(axis=1, keepdims=True), 1).astype(np.float32)
+    weight = (
+        np.maximum(shape, np.float32(1e-4), out=shape) if noise_weights else np.ones_like(shape)
+    )
+    np.divide(noise[:, None] ** 2, weight, out=weight)
+    weight += np.float32(_CONTRAST**2)
+    np.sqrt(weight, out=weight)
+    np.divide(valid, weight, out=weight)
+    count = np.maximum(np.count_nonzero(valid, axis=1)[:, None], 1).astype(np.float32)
     total = weight.sum(axis=1, keepdims=True)
     weight *= np.divide(count, total, out=np.zeros_like(total), where=total > 0)
     x = np.empty((*depth.shape, 2), dtype=np.float32)
-    np.multiply(np.clip(depth, -_DEEPEST, _DEEPEST) * 5, weight, out=x[..., 0])
+    np.clip(depth, -_DEEPEST, _DEEPEST, out=depth)
+    depth *= 5
+    np.multiply(depth, weight, out=x[..., 0])
     x[..., 1] = weight
     return x, np.log10(noise)
 
@@ -179,11 +226,18 @@ def network_input(
         Spectra (n, l, 1 or 2), then, if the noise is an input, its log10 (n, 1).
     log_noise : ndarray of float32, shape (n,)
     """
-    if configuration.flatten:
-        flux = flatten(flux, valid, configuration.flatten)
-    x, log_noise = channels(flux, ivar, valid, configuration.noise_weights)
-    if configuration.network == "seed":
-        return [np.nan_to_num(flux)[..., None].astype(np.float32)], log_noise
-    if not configuration.validity_channel:
-        x = x[..., :1]
-    return [x, log_noise[:, None]] if configuration.noise_weights else [x], log_noise
+    raw = configuration.network == "seed"
+    planes = 2 if configuration.validity_channel and not raw else 1
+    x = np.empty((*valid.shape, planes), np.float32)
+    log_noise = np.empty(len(valid), np.float32)
+    for start in range(0, len(valid), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        spectra, seen = flux[part], valid[part]
+        if configuration.flatten:
+            spectra = flatten(spectra, seen, configuration.flatten)
+        weighted, log_noise[part] = channels(
+            spectra, None if ivar is None else ivar[part], seen, configuration.noise_weights
+        )
+        x[part] = np.nan_to_num(spectra)[..., None] if raw else weighted[..., :planes]
+    with_noise = configuration.noise_weights and not raw
+    return [x, log_noise[:, None]] if with_noise else [x], log_noise

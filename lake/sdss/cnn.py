@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lake.errors import LacusError
 from lake.sdss import registry
-from lake.sdss._quiet import quiet_stderr
+from lake.sdss._quiet import quiet_stderr, tame_logging
 from lake.sdss.augment import Augmentation, at_snr, augment
 from lake.sdss.calibration import (
     Temperature,
@@ -35,6 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with quiet_stderr():
     import keras
     import tensorflow as tf
+tame_logging()
 
 __all__ = ["CONFIGURATIONS", "Configuration", "Trained", "load", "train"]
 

@@ -14,14 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake import contracts
 from lake.errors import LacusError
+from lake.formats.columns import list_parts
 from lake.sdss import mk, scores, splits
-from lake.sdss.augment import Augmentation, at_snr, augment
 from lake.sdss.calibration import expected_calibration_error
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
 from lake.sdss.preprocess import to_arrays
+from lake.sdss.steps import GRID
 
 if TYPE_CHECKING:
     from lake.sdss.cnn import Trained
@@ -62,10 +64,7 @@ class Examples:
 
     def on(self, side: str) -> "Examples":
         """Those on one side of the split."""
-        return self.rows(np.flatnonzero(self.split == side))
-
-    def rows(self, chosen: npt.NDArray[np.intp]) -> "Examples":
-        """Some of them."""
+        chosen = self.split == side
         return Examples(
             self.flux[chosen], self.ivar[chosen], self.valid[chosen], self.classes[chosen],
             self.split[chosen],
@@ -135,15 +134,51 @@ def train(
     )  # fmt: skip
 
 
-def score(trained: "Trained", examples: Examples, snr: float | None) -> dict[str, float | None]:
-    """Measure how well spectra of known class are recognised.
+def with_noise(spectra: pa.Table, snr: float, seed: int) -> pa.Table:
+    """Add noise to spectra as they were observed.
 
     Parameters
     ----------
-    trained : Trained
-    examples : Examples
-    snr : float, optional
-        Noise is added down to this signal-to-noise ratio per pixel.
+    spectra : pyarrow.Table
+        Columns of sdss.spectra; flux and ivar are replaced.
+    snr : float
+        Signal-to-noise ratio of the added noise, per pixel of the common grid. It is the same
+        all along a spectrum, but for pixels fainter than a twentieth of the median.
+    seed : int
+
+    Returns
+    -------
+    pyarrow.Table
+    """
+    flux, lengths = list_parts(spectra["flux"].combine_chunks())
+    values = flux.to_numpy().astype(float)
+    owner = np.repeat(np.arange(len(spectra)), lengths)
+    ends = np.cumsum(lengths)
+    medians = np.array(
+        [np.nanmedian(values[e - n : e]) for n, e in zip(lengths, ends, strict=True)]
+    )
+    step = pc.coalesce(spectra["coeff1"], pa.scalar(GRID.step / 2)).to_numpy()
+    relative = np.sqrt(GRID.step / step)[owner] / snr
+    sigma = np.maximum(np.abs(values), 0.05 * np.abs(medians)[owner]) * relative
+    noisy = values + sigma * np.random.default_rng(seed).standard_normal(len(values))
+    spectra = _with(spectra, "flux", noisy, lengths)
+    ivar = spectra["ivar"].combine_chunks()
+    if ivar.null_count:
+        return spectra
+    weight = list_parts(ivar)[0].to_numpy().astype(float)
+    added = weight / (1 + weight * np.nan_to_num(sigma) ** 2)
+    return _with(spectra, "ivar", added, lengths)
+
+
+def _with(table: pa.Table, name: str, values: npt.NDArray, lengths: npt.NDArray) -> pa.Table:
+    """Give a table with other numbers in a column of lists."""
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    column = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.astype(np.float32)))
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def score(trained: "Trained", examples: Examples) -> dict[str, float | None]:
+    """Measure how well spectra of known class are recognised.
 
     Returns
     -------
@@ -151,12 +186,7 @@ def score(trained: "Trained", examples: Examples, snr: float | None) -> dict[str
         n, accuracy, letter_accuracy, macro_f1, expected_calibration_error, log_loss (nats),
         accepted_share, accepted_accuracy (None where the network abstains from all).
     """
-    flux, ivar, valid = examples.flux, examples.ivar, examples.valid
-    if snr is not None:
-        settings = at_snr(trained.configuration.augmentation or Augmentation(), snr)
-        rng = np.random.default_rng([trained.configuration.seed, round(1000 * snr)])
-        flux, ivar, valid = augment(flux, ivar, valid, rng, settings)
-    found = trained.predict(flux, valid, ivar)
+    found = trained.predict(examples.flux, examples.valid, examples.ivar)
     truth = examples.classes
     correct = found.predicted == truth
     names = sorted({*found.classes, *truth.tolist()})
@@ -181,10 +211,9 @@ def _letters(classes: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
     return np.array([n[0] if mk.is_plain(n) else n for n in names])[places]
 
 
-def evaluation(trained: "Trained", examples: Examples) -> list[dict[str, Any]]:
-    """Score a network on the test side at each of `LEVELS`; all spectra if there is none."""
-    tested = examples.on("test") if (examples.split == "test").any() else examples
-    return [{"snr_level": name, **score(trained, tested, snr)} for name, snr in LEVELS.items()]
+def evaluation(trained: "Trained", tests: Mapping[str, Examples]) -> list[dict[str, Any]]:
+    """Score a network on the same spectra at several levels of noise: one of `LEVELS` each."""
+    return [{"snr_level": name, **score(trained, tested)} for name, tested in tests.items()]
 
 
 def model_row(
@@ -309,8 +338,10 @@ def variants(base: Configuration) -> Iterator[tuple[str, str, str, Configuration
     The recipes are compared with the default network, the networks on the default recipe; the
     published toolkit's network comes on its own recipe too.
     """
-    for recipe in ("no_continuum", "no_rest_frame", "minmax"):
-        yield "recipe", recipe, recipe, base
+    # The network flattens its input by itself, which would hide that a recipe does not.
+    plain = replace(base, flatten=0)
+    for recipe, used in (("no_continuum", plain), ("no_rest_frame", base), ("minmax", plain)):
+        yield "recipe", recipe, recipe, used
     for name, changes in _WITHOUT.items():
         yield "network", name, "default", replace(base, **changes)
     yield "network", "seed network", "default", CONFIGURATIONS["seed"]
@@ -318,7 +349,7 @@ def variants(base: Configuration) -> Iterator[tuple[str, str, str, Configuration
 
 
 def ablation_rows(
-    release: str, study: str, variant: str, trained: "Trained", examples: Examples
+    release: str, study: str, variant: str, trained: "Trained", tests: Mapping[str, Examples]
 ) -> list[dict[str, Any]]:
     """Rows of sdss.ablation_studies for one variant."""
     return [
@@ -337,7 +368,7 @@ def ablation_rows(
                 for key in ("accuracy", "letter_accuracy", "macro_f1", "expected_calibration_error")
             },
         }
-        for reached in evaluation(trained, examples)
+        for reached in evaluation(trained, tests)
     ]
 
 

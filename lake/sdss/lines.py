@@ -1,5 +1,6 @@
 """Emission and absorption features of preprocessed spectra, matched to the line list."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -204,7 +205,10 @@ def _extremes(values: FloatArray, noise: FloatArray, settings: Settings) -> tupl
     window = 2 * settings.reach + 1
     peaks, _ = find_peaks(flat)
     peaks = peaks[np.isfinite(flat[peaks])]
-    prominence, bases_left, bases_right = peak_prominences(flat, peaks, wlen=window)
+    with warnings.catch_warnings():
+        # A peak of no prominence within the window is passed over below.
+        warnings.filterwarnings("ignore", "some peaks have a prominence of 0")
+        prominence, bases_left, bases_right = peak_prominences(flat, peaks, wlen=window)
     strong = prominence > least.reshape(-1)[peaks]
     peaks = peaks[strong]
     data = (prominence[strong], bases_left[strong], bases_right[strong])

@@ -59,7 +59,9 @@ def records(file: InputFile, data: bytes) -> Mapping[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     rejected: list[dict[str, Any]] = []
     try:
-        several, found = spectra(FitsFile(str(file.path), data))
+        fits = FitsFile(str(file.path), data)
+        len(fits)  # asks for all HDUs: a file that is cut off behind its spectrum is damaged, too
+        several, found = spectra(fits)
         for number, spectrum in found:
             try:
                 if isinstance(spectrum, Unusable):

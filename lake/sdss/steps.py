@@ -365,7 +365,8 @@ def divide(spectra: Spectra, scale: FloatArray, usable: BoolArray, fill: float) 
     spectra : Spectra
     scale : ndarray, shape (n, l) or (n, 1)
     usable : ndarray of bool, shape (n, l) or (n, 1)
-        Where the scale means something; other pixels are not valid in the result.
+        Where the scale means something; other pixels are not valid in the result, nor are those
+        of absurd fluxes, whose weight is beyond single precision.
     fill : float
         Flux of the pixels that are not valid; their inverse variance is 0.
 
@@ -373,9 +374,10 @@ def divide(spectra: Spectra, scale: FloatArray, usable: BoolArray, fill: float) 
     -------
     Spectra
     """
-    valid = spectra.valid & usable
     safe = np.where(usable, scale, 1.0)
-    flux = np.where(valid, spectra.flux / safe, fill)
     known = spectra.has_ivar[:, None]
-    ivar = np.where(valid | ~known, spectra.ivar * safe**2, 0.0)
+    weight = spectra.ivar * safe**2
+    valid = spectra.valid & usable & ((weight <= np.finfo(np.float32).max) | ~known)
+    flux = np.where(valid, spectra.flux / safe, fill)
+    ivar = np.where(valid | ~known, weight, 0.0)
     return replace(spectra, flux=flux, ivar=ivar, valid=valid)

@@ -1,28 +1,21 @@
 """SDSS spectra: from pixels and labels to calibrated classes."""
 
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import lake
 from lake import contracts
 from pipelines import metadata, progress
 from pipelines.assets import Check, Computed, derived, ingested, viewed
 
-_SEED = 42
-_RECIPE = "default"
-_CONFIGURATION = "default"
+#: Recipe that classifiers and line finders see.
+RECIPE = "default"
 #: Spectra that are worked on at a time.
 _PART = 2048
-#: Labelled spectra that an ablation study trains on, at most: it trains many networks.
-_STUDIED = 2000
-#: What needs TensorFlow is made anew once it is there.
-_NETWORKS = "1" if importlib.util.find_spec("tensorflow") else "0"
 
 RANGES = Check(
     "ranges",
@@ -53,30 +46,6 @@ ONE_LABEL = Check(
     " FULL JOIN sdss.spectra_labels AS l ON l.release = m.release AND l.spec_id = m.spec_id"
     " WHERE coalesce(m.release, l.release) = ? AND (m.spec_id IS NULL OR l.spec_id IS NULL)",
 )
-NO_LEAKAGE = Check(
-    "no_leakage",
-    "sdss.splits",
-    "no plate is on two sides of the split",
-    "SELECT leakage_group, count(DISTINCT split) AS sides FROM sdss.splits WHERE release = ?"
-    " GROUP BY leakage_group HAVING count(DISTINCT split) > 1",
-)
-SUM_TO_ONE = Check(
-    "sum_to_one",
-    "sdss.cnn_predictions",
-    "probabilities lie in 0..1 and add up to 1 within 1e-6",
-    "SELECT spec_id, model_id, list_sum(probabilities) AS total FROM sdss.cnn_predictions"
-    " WHERE release = ? AND (abs(list_sum(probabilities) - 1) > 1e-6"
-    " OR list_min(probabilities) < 0 OR list_max(probabilities) > 1)",
-)
-CALIBRATION = Check(
-    "calibration",
-    "sdss.cnn_evaluation",
-    "the expected calibration error is below 0.1 at every level of noise",
-    "SELECT model_id, snr_level, n, expected_calibration_error FROM sdss.cnn_evaluation"
-    " WHERE release = ? AND n >= 100 AND expected_calibration_error > 0.1",
-    warns=True,
-)
-
 ingest = ingested("sdss", checks=[RANGES, PIXELS])
 
 
@@ -141,8 +110,8 @@ def preprocessing(context: dg.AssetExecutionContext, home: lake.Home, release: s
     shown: dict[str, Mapping[str, Any]] = {name: counts}
 
     def parts() -> Iterator[tuple[str, pa.Table]]:
-        for spectra in _stream(home, _RAW, release):
-            made, log = preprocess_table(spectra, spectra, RECIPES[_RECIPE], now())
+        for spectra in stream(home, RAW, release):
+            made, log = preprocess_table(spectra, spectra, RECIPES[RECIPE], now())
             counts["preprocessed"] += made.num_rows
             counts["left out"] += spectra.num_rows - made.num_rows
             progress.report(f"sdss {release}: preprocessed spectra", counts["preprocessed"])
@@ -162,223 +131,30 @@ def lines_found(context: dg.AssetExecutionContext, home: lake.Home, release: str
     from lake.sdss import lines
 
     def parts() -> Iterator[tuple[str, pa.Table]]:
-        for spectra in _stream(home, _PREPROCESSED, release):
+        for spectra in stream(home, PREPROCESSED, release):
             yield "sdss.spectral_lines", lines.find_lines(spectra)
 
     return Computed(parts())
 
 
-@derived(
-    tables=["sdss.splits"],
-    reads=["sdss.spectra_labels", "sdss.spectra_metadata", "sdss.preprocessed_spectra"],
-    version="1",
-    checks=[NO_LEAKAGE],
-)
-def splits(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
-    """Deal labelled spectra out to train, validation and test, plate by plate."""
-    from lake.sdss import learning
-
-    labelled = home.store.arrow(
-        "SELECT m.release, m.spec_id, l.class_mk, m.plate, m.obj_id, m.sn_median,"
-        " m.wavelength_min_A, m.wavelength_max_A, m.data_release, m.file_sha256"
-        " FROM sdss.spectra_metadata AS m JOIN sdss.spectra_labels AS l"
-        " ON l.release = m.release AND l.spec_id = m.spec_id"
-        " SEMI JOIN sdss.preprocessed_spectra AS p"
-        " ON p.release = m.release AND p.spec_id = m.spec_id"
-        " WHERE m.release = ? AND l.class_mk IS NOT NULL ORDER BY m.spec_id",
-        [release],
-    )
-    name = "sdss.splits"
-    if not labelled.num_rows:
-        context.log.warning("no spectrum has a label, so nothing can be learnt")
-        return Computed({name: _empty(name)})
-    return Computed({name: learning.split_table(labelled, _SEED)})
-
-
-@derived(
-    tables=["sdss.cnn_models", "sdss.cnn_evaluation"],
-    reads=["sdss.preprocessed_spectra", "sdss.splits"],
-    version=_NETWORKS,
-    checks=[CALIBRATION],
-)
-def training(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
-    """Train the network, calibrate it on the validation side and score it on the test side.
-
-    A training that was interrupted goes on from its last epoch. Without labels or without
-    TensorFlow (the extra `cnn`) there is no model, and the log says so.
-    """
-    from lake.sdss import learning, registry
-    from lake.sdss.configuration import CONFIGURATIONS
-
-    names = ("sdss.cnn_models", "sdss.cnn_evaluation")
-    examples = _examples(home, release)
-    stored = home.store.fingerprints(release)
-    try:
-        trained = learning.train(
-            examples,
-            CONFIGURATIONS[_CONFIGURATION],
-            recipe=_RECIPE,
-            checkpoint=home.models / "sdss" / "checkpoints" / release,
-            fingerprint=stored.get("sdss.splits", ""),
-            progress=_epochs(f"sdss {release}: training, epoch"),
-        )
-    except lake.LacusError as error:
-        context.log.warning("no model: %s", error)
-        return Computed({name: _empty(name) for name in names})
-    directory = home.models / "sdss"
-    model_id = trained.save(directory)
-    path = registry.network_path(directory, model_id)
-    scores = learning.evaluation(trained, examples)
-    row = learning.model_row(
-        release, model_id, _CONFIGURATION, trained, examples, scores[0], home.store.snapshot(),
-        path.relative_to(home.root).as_posix(),
-    )  # fmt: skip
-    rows = [{"release": release, "model_id": model_id, **score} for score in scores]
-    for entry in rows:
-        del entry["macro_f1"]
-    header = ["snr_level", "n", "accuracy", "letter_accuracy", "expected_calibration_error"]
-    shown = metadata.table(header, [[score[key] for key in header] for score in scores])
-    return Computed(
-        {
-            "sdss.cnn_models": row,
-            "sdss.cnn_evaluation": _rows("sdss.cnn_evaluation", rows),
-        },
-        {
-            "sdss.cnn_models": {"model": model_id, "epochs": len(trained.history)},
-            "sdss.cnn_evaluation": {"scores on the test side": shown},
-        },
-        [(path, "model")],
-    )
-
-
-@derived(
-    tables=["sdss.cnn_predictions"],
-    reads=["sdss.preprocessed_spectra", "sdss.cnn_models"],
-    version=_NETWORKS,
-    checks=[SUM_TO_ONE],
-)
-def classification(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
-    """Classify every spectrum with the release's model, and with those of the other releases.
-
-    What another release's model says shows how far its training carries (`sdss.release_shift`).
-    """
-    models = home.sql(
-        "SELECT model_id, release FROM sdss.cnn_models WHERE recipe = ? ORDER BY release <> ?,"
-        " release",
-        [_RECIPE, release],
-    ).fetchall()
-    if not models:
-        context.log.warning("no model, so nothing is classified")
-    counts: dict[str, int] = {}
-    shown: dict[str, Mapping[str, Any]] = {"sdss.cnn_predictions": {}}
-
-    def parts() -> Iterator[tuple[str, pa.Table]]:
-        from lake.sdss import cnn, learning
-
-        for model_id, model_release in models:
-            trained = cnn.load(home.models / "sdss", model_id)
-            spectra = _stream(home, _PREPROCESSED, release)
-            for rows in learning.predict(trained, spectra, model_id, model_release):
-                if model_release == release:
-                    for found in rows["predicted_class"].value_counts().to_pylist():
-                        counts[found["values"]] = counts.get(found["values"], 0) + found["counts"]
-                yield "sdss.cnn_predictions", rows
-        shown["sdss.cnn_predictions"] = {"classes": metadata.bars(dict(sorted(counts.items())))}
-
-    return Computed(parts() if models else (), shown)
-
-
-@derived(
-    tables=["sdss.ablation_studies"],
-    reads=["sdss.spectra", "sdss.spectra_metadata", "sdss.preprocessed_spectra", "sdss.splits"],
-    version=_NETWORKS,
-    on_request=True,
-)
-def ablation(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
-    """Train the network without each of its parts, on each recipe: what every part is worth.
-
-    Ten networks are trained, on at most 2,000 spectra: `lacus run sdss.ablation_studies`.
-    """
-    from lake.sdss import learning
-    from lake.sdss.configuration import CONFIGURATIONS
-
-    name = "sdss.ablation_studies"
-    rows: list[dict[str, Any]] = []
-    examples: dict[str, learning.Examples] = {}
-    for study, variant, recipe, configuration in learning.variants(CONFIGURATIONS["small"]):
-        if recipe not in examples:
-            examples[recipe] = _examples(home, release, recipe, _STUDIED)
-        try:
-            trained = learning.train(
-                examples[recipe],
-                configuration,
-                recipe=recipe,
-                progress=_epochs(f"sdss {release}: {study} {variant}, epoch"),
-            )
-        except lake.LacusError as error:
-            context.log.warning("no ablation study: %s", error)
-            return Computed({name: _empty(name)})
-        rows += learning.ablation_rows(release, study, variant, trained, examples[recipe])
-    return Computed({name: _rows(name, rows)})
-
-
-_RAW = (
+RAW = (
     "SELECT s.*, m.z_or_rv_kms, m.ebv_sfd, m.wavelength_frame FROM sdss.spectra AS s"
     " JOIN sdss.spectra_metadata AS m ON m.release = s.release AND m.spec_id = s.spec_id"
     " WHERE s.release = ?"
 )
-_PREPROCESSED = (
-    f"SELECT * FROM sdss.preprocessed_spectra WHERE release = ? AND recipe = '{_RECIPE}'"
-)
+PREPROCESSED = f"SELECT * FROM sdss.preprocessed_spectra WHERE release = ? AND recipe = '{RECIPE}'"
 
 
-def _stream(home: lake.Home, query: str, release: str) -> Iterator[pa.Table]:
+def stream(home: lake.Home, query: str, release: str) -> Iterator[pa.Table]:
     """Rows of a query on a release, a part at a time."""
     reader = home.store.sql(query, [release], apart=True).to_arrow_reader(_PART)
     for batch in reader:
         yield pa.Table.from_batches([batch])
 
 
-def _examples(home: lake.Home, release: str, recipe: str = _RECIPE, most: int | None = None) -> Any:
-    """Labelled spectra of a release under a recipe; those not in the lake are preprocessed."""
-    from lake.commit import now
-    from lake.sdss.learning import Examples
-    from lake.sdss.preprocess import RECIPES, preprocess_table
-
-    chosen = "SELECT * FROM sdss.splits WHERE release = ?" + (
-        f" ORDER BY hash(spec_id) LIMIT {most}" if most else ""
-    )
-    if recipe == _RECIPE:
-        return Examples.of(
-            home.store.arrow(
-                f"SELECT p.flux, p.ivar, p.valid, c.class_mk, c.split FROM ({_PREPROCESSED}) AS p"
-                f" JOIN ({chosen}) AS c ON c.spec_id = p.spec_id ORDER BY p.spec_id",
-                [release, release],
-            )
-        )
-    raw = home.store.arrow(
-        f"SELECT r.*, c.class_mk, c.split FROM ({_RAW}) AS r JOIN ({chosen}) AS c"
-        " ON c.spec_id = r.spec_id ORDER BY r.spec_id",
-        [release, release],
-    )
-    made, _ = preprocess_table(raw, raw, RECIPES[recipe], now())
-    there = pc.index_in(made["spec_id"], raw["spec_id"].combine_chunks())
-    for column in ("class_mk", "split"):
-        made = made.append_column(column, raw[column].take(there))
-    return Examples.of(made)
-
-
-def _epochs(what: str) -> Any:
-    """Progress of a training."""
-    return lambda epoch, total, *_: progress.report(what, epoch, total)
-
-
-def _empty(name: str) -> pa.Table:
+def empty(name: str) -> pa.Table:
+    """A table without rows."""
     return contracts.table(name).schema().empty_table()
-
-
-def _rows(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, contracts.table(name).schema())
 
 
 def _of_release(rows: pa.Table, release: str) -> pa.Table:

@@ -78,8 +78,9 @@ def arrays() -> tuple[np.ndarray, ...]:
 
 def test_training_throughput(arrays):
     """Augmentation and all, beside Keras' own loop over tensors that are ready."""
-    tf = pytest.importorskip("tensorflow")
-    from lake.sdss import cnn
+    cnn = pytest.importorskip("lake.sdss.cnn")
+    import tensorflow as tf
+
     from lake.sdss.channels import network_input
     from lake.sdss.configuration import Configuration
     from lake.sdss.networks import build
@@ -109,8 +110,10 @@ def test_training_throughput(arrays):
 
 def test_prediction_throughput(arrays, tmp_path):
     """From rows of the lake to rows of the lake, beside the traced network on tensors."""
-    tf = pytest.importorskip("tensorflow")
-    from lake.sdss import cnn, learning
+    cnn = pytest.importorskip("lake.sdss.cnn")
+    import tensorflow as tf
+
+    from lake.sdss import learning
     from lake.sdss.channels import network_input
     from lake.sdss.configuration import Configuration
 

@@ -91,7 +91,7 @@ def test_derivations_come_after_what_they_read():
 
 
 def test_predict_classifies_files_that_are_in_no_lake(demo, spectra, lacus, tmp_path):
-    pytest.importorskip("tensorflow")
+    pytest.importorskip("lake.sdss.cnn")
     bad = tmp_path / "bad.fits"
     bad.write_bytes(spectra[0].read_bytes()[:5000])
     result = lacus("predict", *spectra[:3], bad, "--json", home=demo[0])
@@ -119,7 +119,7 @@ def test_predict_needs_a_network(tiny_home, spectra, lacus):
 
 
 def test_predict_refuses_a_model_that_is_not_there(demo, spectra, lacus):
-    pytest.importorskip("tensorflow")
+    pytest.importorskip("lake.sdss.cnn")
     result = lacus("predict", spectra[0], "--model", "0123456789abcdef", home=demo[0])
     assert result.exit_code == 1
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
-from lake.sdss.augment import Augmentation, at_snr, augment
+from lake.sdss.augment import Augmentation, _moved, _normal, _wiggles, at_snr, augment
 
 #: Nothing happens.
 STILL = Augmentation(
@@ -150,3 +151,36 @@ def test_a_fixed_ratio_is_reached(spectra):
     flux, _, valid = augment(*spectra, np.random.default_rng(0), at_snr(STILL, 5.0))
     assert (flux - spectra[0])[valid].std() == pytest.approx(0.2, rel=0.02)
     np.testing.assert_array_equal(valid, spectra[2])
+
+
+def test_noise_is_normal():
+    drawn = _normal(np.random.default_rng(0), 100, 2001).astype(float)
+    assert drawn.shape == (100, 2001)
+    assert kstest(drawn.ravel(), "norm").pvalue > 0.01
+    assert drawn.std() == pytest.approx(1, abs=0.005)
+    assert np.abs(drawn).max() > 4
+    neighbours = np.corrcoef(drawn[:, 1:].ravel(), drawn[:, :-1].ravel())[0, 1]
+    assert abs(neighbours) < 0.01
+
+
+def test_wiggles_are_sums_of_half_waves():
+    """Least squares with the waves themselves leave what straight lines between points do."""
+    settings = replace(STILL, wiggle=1.0, wiggle_cycles=30)
+    found = _wiggles(2336, 50, np.random.default_rng(0), settings).astype(float)
+    phase = np.linspace(0, np.pi, 2336)[:, None] * np.arange(1, 31)
+    waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
+    left = found.T - waves @ np.linalg.lstsq(waves, found.T, rcond=1e-6)[0]
+    assert found.shape == (50, 2336)
+    assert (left.std(axis=0) < 0.01 * found.std(axis=1)).all()
+
+
+def test_short_spectra_have_wiggles_too():
+    found = _wiggles(50, 4, np.random.default_rng(0), replace(STILL, wiggle=0.1))
+    assert found.shape == (4, 50)
+    assert found.any(axis=1).all()
+
+
+def test_rows_are_displaced_by_their_own_pixels():
+    values, whole = np.arange(60).reshape(6, 10), np.array([0, 3, -2, 12, -12, 3])
+    place = np.clip(np.arange(10) - whole[:, None], 1, 9)
+    np.testing.assert_array_equal(_moved(values, whole), np.take_along_axis(values, place, axis=1))

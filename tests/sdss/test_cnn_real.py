@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-pytest.importorskip("tensorflow")
+pytest.importorskip("lake.sdss.cnn")
 
 from lake.sdss import cnn
 from lake.sdss.calibration import expected_calibration_error

@@ -187,6 +187,19 @@ def test_what_cannot_be_used_is_left_out_and_told():
     assert run("seed", lost)[0]["n_valid"].to_pylist() == [2048]
 
 
+def test_weights_beyond_single_precision_are_left_out_and_told():
+    flux = star(2)["flux"]
+    huge = star(2) | {"flux": flux * np.float32(1e34), "ivar": np.ones(PIXELS, np.float32)}
+    alone, _ = run("default", star(1))
+    result, log = run("default", star(1), huge)
+    assert result.equals(alone)
+    (told,) = log.filter(
+        pc.and_(pc.equal(log["spec_id"], "s2"), pc.is_valid(log["warnings"]))
+    ).to_pylist()
+    assert told["step_name"] == "continuum_normalise"
+    assert told["warnings"].endswith("left out")
+
+
 def test_missing_facts_are_told_and_change_nothing_else():
     facts = [{"release": "DR17", "spec_id": "other"}]
     result, log = run("default", star(1), facts=facts)

@@ -150,6 +150,15 @@ def test_read_spectrum_names_the_file_of_a_broken_one(tmp_path):
         read_spectrum(path)
 
 
+def test_a_file_cut_off_behind_its_spectrum_is_refused():
+    whole = files.spec(full=True)
+    assert taken(whole[:-100])["sdss.spectra"]  # padding alone
+    with pytest.raises(InputError, match=r"HDU 5: the data are cut off"):
+        taken(whole[:-2880])
+    with pytest.raises(InputError, match=r"HDU 4: the header has no END card"):
+        taken(whole[: whole.index(b"B1-00000001") + 80])
+
+
 # --- real files -----------------------------------------------------------------------------
 
 
