@@ -122,7 +122,7 @@ def _quality(exposure: Mapping[str, Any]) -> str:
     if median is None:
         return "detector frame by the header alone"
     points = f"{exposure['calibration_points']:,} {exposure['calibration']}"
-    return f"detector frame by {points}, median residual {median:.2g} arcsec"
+    return f"detector frame by {points}, to {median:.2g} arcsec"
 
 
 def _draw_image(axes: "Axes", exposure: Mapping[str, Any], pixels: pa.Array | None, to: To) -> None:
