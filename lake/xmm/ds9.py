@@ -11,7 +11,7 @@ import numpy as np
 
 from lake.errors import InputError
 from lake.formats.source import Source, label, load
-from lake.xmm.shapes import Regions, make
+from lake.xmm.shapes import SHAPES, Regions, make, turnable
 from lake.xmm.sky import Floats, directions
 
 #: Coordinate systems on the sky and the names that astropy has for them; ICRS and FK5 agree to
@@ -26,6 +26,7 @@ _SHAPES = {
     "circle": "CIRCLE", "box": "ROTBOX", "rotbox": "ROTBOX", "ellipse": "ELLIPSE",
     "annulus": "ANNULUS", "polygon": "POLYGON", "point": "POINT", "panda": "PIE",
 }  # fmt: skip
+_NAMES = {"ROTBOX": "box", "ELLIPTANNULUS": "ellipse", "PIE": "panda"}
 #: What DS9 draws that is no region.
 _DRAWN = frozenset(
     {"line", "vector", "text", "ruler", "compass", "projection", "segment", "composite"}
@@ -266,25 +267,33 @@ def ds9_text(regions: Regions, system: str) -> str:
     str
         One region a line; positions with 1e-7 degrees or 0.001 units.
     """
-    on_sky = system in SKY
-    digits, unit = (7, '"') if on_sky else (3, "")
-    lines = []
-    for row in range(len(regions)):
-        shape = str(regions.shape[row])
-        sign = "" if regions.include[row] else "-"
-        place = regions.vertices.get(row)
-        numbers = np.array([regions.x[row], regions.y[row]]) if place is None else place.ravel()
-        parts = [f"{v:.{digits}f}" for v in numbers]
-        lengths = [f"{v:.3f}{unit}" for v in regions.r[row][~np.isnan(regions.r[row])]]
-        angles = [f"{v:.4f}" for v in regions.rotang[row][~np.isnan(regions.rotang[row])]]
-        if shape == "PIE":
-            parts += [*angles, "1", *lengths, "1"]
-        else:
-            # DS9 turns both ellipses of an annulus alike.
-            parts += [*lengths, *angles[:1]]
-        lines.append(f"{sign}{_ds9_name(shape)}({','.join(parts)})\n")
+    digits, unit = (7, '"') if system in SKY else (3, "")
+    regions = turnable(regions)
+    lines = np.empty(len(regions), object)
+    for shape in np.unique(regions.shape).tolist():
+        rows = np.flatnonzero(regions.shape == shape)
+        if regions.vertices.keys() & set(rows.tolist()):
+            for row in rows.tolist():
+                place = ",".join(f"{v:.{digits}f}" for v in regions.vertices[row].ravel())
+                sign = "" if regions.include[row] else "-"
+                lines[row] = f"{sign}{shape.lower()}({place})\n"
+            continue
+        # Regions of one shape are lines of one form.
+        form, numbers = _form(shape, regions.r[rows], regions.rotang[rows], unit)
+        values = np.stack([regions.x[rows], regions.y[rows], *numbers], axis=1)
+        signs = np.where(regions.include[rows], "", "-").tolist()
+        form = f"%s{_NAMES.get(shape, shape.lower())}(%.{digits}f,%.{digits}f{form})\n"
+        lines[rows] = [form % (sign, *v) for sign, v in zip(signs, values.tolist(), strict=True)]
     return f"{_HEADING}{system}\n{''.join(lines)}"
 
 
-def _ds9_name(shape: str) -> str:
-    return {"ROTBOX": "box", "ELLIPTANNULUS": "ellipse", "PIE": "panda"}.get(shape, shape.lower())
+def _form(shape: str, r: Floats, rotang: Floats, unit: str) -> tuple[str, list[Floats]]:
+    """Form of what follows a centre, and the columns that fill it."""
+    known = SHAPES[shape]
+    lengths = [r[:, i] for i in range(known.lengths)]
+    # DS9 turns both ellipses of an annulus alike.
+    angles = [rotang[:, i] for i in range(min(known.angles, 2 if shape == "PIE" else 1))]
+    length, angle = f",%.3f{unit}", ",%.4f"
+    if shape == "PIE":
+        return angle * 2 + ",1" + length * 2 + ",1", angles + lengths
+    return length * len(lengths) + angle * len(angles), lengths + angles

@@ -188,7 +188,7 @@ def to_sky_pixels(regions: Regions, sky: SkyPixels) -> Regions:
     Regions
         Those on the other side of the sphere have NaN for a centre.
     """
-    regions = _turnable(regions)
+    regions = turnable(regions)
     turn, along, across = _local(regions, sky)
     rotang = np.mod(regions.rotang + turn[:, None], 360.0)
     return regions.moved(
@@ -198,7 +198,7 @@ def to_sky_pixels(regions: Regions, sky: SkyPixels) -> Regions:
 
 def of_sky_pixels(regions: Regions, sky: SkyPixels) -> Regions:
     """Regions of sky pixels as regions on the sky; inverse of `to_sky_pixels`."""
-    regions = _turnable(regions)
+    regions = turnable(regions)
     ra, dec = sky.to_sky(regions.x, regions.y)
     # Turn and scale hardly depend on the angle: a first guess of it is exact enough to follow.
     there = replace(regions, x=ra, y=dec)
@@ -223,7 +223,7 @@ def to_detector(
     sas_compatible : bool
         See `DetectorFrame.of_sky_pixels`; centres only, not lengths and angles.
     """
-    regions = _turnable(regions)
+    regions = turnable(regions)
 
     def place(x: Floats, y: Floats) -> tuple[Floats, Floats]:
         return frame.of_sky_pixels(sky, x, y, sas_compatible=sas_compatible)
@@ -236,7 +236,7 @@ def to_detector(
 
 def of_detector(regions: Regions, sky: SkyPixels, frame: DetectorFrame) -> Regions:
     """Regions of detector pixels as regions of sky pixels; inverse of `to_detector`."""
-    regions = _turnable(regions)
+    regions = turnable(regions)
 
     def place(x: Floats, y: Floats) -> tuple[Floats, Floats]:
         return frame.to_sky_pixels(sky, x, y)
@@ -271,7 +271,7 @@ def _scaled(regions: Regions, along: Floats, across: Floats) -> Floats:
     return regions.r * np.stack([first, second, first, second], axis=1)
 
 
-def _turnable(regions: Regions) -> Regions:
+def turnable(regions: Regions) -> Regions:
     """Boxes and rectangles without an angle as those with one: other frames give them one."""
     shape, x, y, r, rotang = (
         getattr(regions, n).copy() for n in ("shape", "x", "y", "r", "rotang")
