@@ -144,7 +144,7 @@ def decompose(
         else:
             boxes, best = cover(piece, until)
             if not best and algorithm == "fewest":
-                boxes = _best(piece, boxes)
+                boxes = _best(piece, boxes, until)
             if not len(boxes):
                 raise LacusError(f"no cover was found within {seconds} s; ask for fewest")
             proven &= best
@@ -153,15 +153,19 @@ def decompose(
     return _decomposition(parts, algorithm, proven)
 
 
-def _best(piece: Mask, found: Boxes) -> Boxes:
-    """Fewest boxes of those that the simple algorithms give and, if any, those found."""
-    candidates = [row_runs(piece), column_runs(piece), merged_runs(piece)]
+def _best(piece: Mask, found: Boxes, until: float) -> Boxes:
+    """Fewest boxes of those that the simple algorithms give and, if any, those found.
+
+    When time is up, as it may be with thousands of pieces to go, merged runs have to do.
+    """
+    candidates = [merged_runs(piece)]
     if len(found):
         candidates.append(found)
-    best = min(candidates, key=len)
-    if len(best) * piece.size <= _GREEDY:
-        best = min(best, greedy(piece), key=len)
-    return best
+    if time.monotonic() < until:
+        candidates += [row_runs(piece), column_runs(piece)]
+        if len(candidates[0]) * piece.size <= _GREEDY:
+            candidates.append(greedy(piece))
+    return min(candidates, key=len)
 
 
 def paint(boxes: Boxes, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
