@@ -14,6 +14,7 @@ class Made(NamedTuple):
     role: str  # bkg, mask or box
     frame: str  # sky or det
     name: str
+    label: int = 0
 
 
 def file_name(exposure: str, role: str, frame: str, label: int = 0) -> str:
@@ -45,17 +46,20 @@ def expression(name: str) -> str:
     return f"region({name})"
 
 
-def selection_file(exposure: str) -> str:
-    """Name of the file with the expression that the ESAS takes as ``regionfile``."""
-    return f"{exposure}-region.txt"
+def selections(exposure: str, made: Sequence[Made]) -> dict[str, str]:
+    """Give what the ESAS adds to its own selection: files by name, one for each label.
 
-
-def selection(made: Sequence[Made]) -> str:
-    """Give what the ESAS adds to its own selection: all tables of detector pixels, by AND."""
-    chosen = [t for t in made if t.role in ("bkg", "mask") and t.frame == "det"]
-    # What is kept is what is not cut out, so that one of the two says it all.
-    first = [t for t in chosen if t.role == chosen[0].role]
-    return "".join(f"&&{expression(t.name)}" for t in first)
+    Each names the table of detector pixels that says what is kept. Where there is one of what
+    is cut out, that says it all.
+    """
+    found: dict[int, Made] = {}
+    for table in made:
+        if table.frame == "det" and table.role in ("bkg", "mask"):
+            found.setdefault(table.label, table)
+    return {
+        f"{exposure}-region{f'-{label}' if label else ''}.txt": f"&&{expression(table.name)}\n"
+        for label, table in found.items()
+    }
 
 
 def script(exposure: str, made: Sequence[Made]) -> str:
@@ -93,10 +97,11 @@ def script(exposure: str, made: Sequence[Made]) -> str:
             f"  filtertype=expression expression='{expression(table.name)}'",
             "",
         ]
-    lines += [
-        "# Spectra of what is kept",
-        f"{task} eventfile={events} keepinterfiles=yes pattern={pattern} \\",
-        f"  withregion=yes regionfile={selection_file(exposure)}",
-        "",
-    ]
+    for name in selections(exposure, made):
+        lines += [
+            "# Spectra of what is kept",
+            f"{task} eventfile={events} keepinterfiles=yes pattern={pattern} \\",
+            f"  withregion=yes regionfile={name}",
+            "",
+        ]
     return "\n".join(lines)

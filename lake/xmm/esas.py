@@ -4,6 +4,7 @@ Layout and keywords are those of tables that the SAS task region wrote; the read
 of other writers too.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -59,9 +60,18 @@ def table_bytes(
         A region has more vertices than a genuine table can hold, or no place.
     """
     rows = _rows(regions, frame)
-    header = _primary(name, date) + _extension(rows, frame, sky)
+    slots = int(rows.dtype[1].shape[0])
+    header = _primary(name, date) + _extension(len(rows), slots, frame, sky)
     data = rows.tobytes()
     return header + data + b"\0" * (-len(data) % _BLOCK)
+
+
+def _dtype(frame: Frame, slots: int) -> np.dtype:
+    first, second = AXES[frame]
+    return np.dtype(
+        [("SHAPE", f"S{_WIDTH}"), (first, ">f4", slots), (second, ">f4", slots),
+         ("R", ">f4", _SLOTS), ("ROTANG", ">f4", _SLOTS), ("COMPONENT", ">i4")]
+    )  # fmt: skip
 
 
 def _rows(regions: Regions, frame: Frame) -> np.ndarray:
@@ -76,11 +86,7 @@ def _rows(regions: Regions, frame: Frame) -> np.ndarray:
         row = int(np.argmax(bad))
         raise LacusError(f"region {row + 1} of the {frame} frame has no place there")
     first, second = AXES[frame]
-    rows = np.zeros(
-        len(regions),
-        [("SHAPE", f"S{_WIDTH}"), (first, ">f4", slots), (second, ">f4", slots),
-         ("R", ">f4", _SLOTS), ("ROTANG", ">f4", _SLOTS), ("COMPONENT", ">i4")],
-    )  # fmt: skip
+    rows = np.zeros(len(regions), _dtype(frame, slots))
     names = np.char.add(np.where(regions.include, "", "!"), regions.shape)
     rows["SHAPE"] = np.char.ljust(names, _WIDTH)
     rows[first][:, 0], rows[second][:, 0] = regions.x, regions.y
@@ -156,21 +162,23 @@ def _primary(name: str, date: str | None) -> bytes:
     return _block(cards)
 
 
-def _extension(rows: np.ndarray, frame: Frame, sky: SkyPixels | None) -> bytes:
+@lru_cache(maxsize=1024)
+def _extension(rows: int, slots: int, frame: Frame, sky: SkyPixels | None) -> bytes:
+    dtype = _dtype(frame, slots)
     cards = [
         _card("XTENSION", "BINTABLE", "binary table extension"),
         _card("BITPIX", 8, "8-bit bytes"),
         _card("NAXIS", 2, "2-dimensional binary table"),
-        _card("NAXIS1", rows.dtype.itemsize, "width of table in bytes"),
-        _card("NAXIS2", len(rows), "number of rows in table"),
+        _card("NAXIS1", dtype.itemsize, "width of table in bytes"),
+        _card("NAXIS2", rows, "number of rows in table"),
         _card("PCOUNT", 0, "size of special data area"),
         _card("GCOUNT", 1, "one data group (required keyword)"),
-        _card("TFIELDS", len(rows.dtype.names or ()), "number of fields in each row"),
+        _card("TFIELDS", len(dtype.names or ()), "number of fields in each row"),
     ]
     kinds = {"S": "ASCII Character", "f": "4-byte REAL", "i": "4-byte INTEGER"}
     letters = {"S": "A", "f": "E", "i": "J"}
-    for n, column in enumerate(rows.dtype.names or (), 1):
-        stored = rows.dtype[column]
+    for n, column in enumerate(dtype.names or (), 1):
+        stored = dtype[column]
         kind = str(stored.base.kind)
         count = stored.itemsize if kind == "S" else int(np.prod(stored.shape))
         form = letters[kind] if kind == "i" else f"{count}{letters[kind]}"

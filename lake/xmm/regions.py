@@ -279,8 +279,8 @@ def _contents(exposure: Exposure, tables: Sequence[Table]) -> dict[str, bytes]:
             if frame == "sky":
                 on_sky = of_sky_pixels(together, exposure.sky)
                 out[f"{stem}-fk5.reg"] = ds9_text(on_sky, "fk5").encode("ascii")
-    made = [chain.Made(t.role, t.frame, t.name(exposure.name)) for t in tables]
-    out[chain.selection_file(exposure.name)] = chain.selection(made).encode("ascii") + b"\n"
+    made = [chain.Made(t.role, t.frame, t.name(exposure.name), t.label) for t in tables]
+    out |= {n: t.encode("ascii") for n, t in chain.selections(exposure.name, made).items()}
     out[f"{exposure.name}-esas.sh"] = chain.script(exposure.name, made).encode("ascii")
     return out
 
