@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
 
 from lake.xmm.exposure import Exposure
 from lake.xmm.geometry import CAMERAS, nominal_angle
 from lake.xmm.sky import SkyPixels
-from tests.xmm.files import DEC, PA, POINTINGS, RA, esky2det
+from tests.xmm.files import DEC, PA, POINTINGS, RA, boxes, esky2det
 
 SKY = SkyPixels(RA, DEC)
 
@@ -90,3 +92,17 @@ def test_the_centre_of_the_large_box_lies_where_the_sas_has_it(real_data, obsid)
         x, y = mine.sky.of_sky(266.825043, -28.387819)
         got = mine.nominal_frame().of_sky_pixels(mine.sky, x, y)
         assert np.hypot(*(np.array(got) - np.array(place, float))) < 30
+
+
+@pytest.mark.real
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
+@pytest.mark.parametrize("obsid", POINTINGS)
+def test_sky_pixels_are_those_of_the_seed_to_their_last_digit(real_data, obsid):
+    # The seed's boxes are runs of the pixels of one grid: columns by halves, whole rows.
+    grid = WCS(fits.getheader(real_data / "xmm/xmmregion/count_maps/count_map_2004.fits"))
+    printed = boxes(real_data / "xmm/steady" / obsid / "reg_files/reg_sky_m1.reg")[:, :2].T
+    sky = SkyPixels(*POINTINGS[obsid][:2])
+    column, row = grid.wcs_world2pix(*sky.to_sky(*printed), 1)
+    found = sky.of_sky(*grid.wcs_pix2world(np.round(2 * column) / 2, np.round(row), 1))
+    assert len(printed[0]) > 100
+    assert np.abs(np.array(found) - printed).max() < 6e-4

@@ -179,6 +179,7 @@ def test_rows_of_the_lake_fit_their_tables(tmp_path, labelled):
 
 
 @pytest.mark.real
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
 def test_row_runs_lie_where_the_seed_has_them(real_data):
     folder = real_data / "xmm/xmmregion"
     runs = part(read_mask(folder / "count_maps/count_map_2004.fits", algorithm="rows"), "bkg")
