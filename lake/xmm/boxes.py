@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lake.errors import LacusError, UsageError
 from lake.xmm.cover import cover
@@ -73,6 +70,8 @@ def greedy(mask: Mask) -> Boxes:
     ndarray, shape (n, 4)
         Boxes that do not overlap.
     """
+    from scipy import ndimage
+
     found = []
     # What a box leaves falls apart: each piece is searched by itself, smaller and smaller.
     waiting = [(corner, piece) for _, corner, piece in _pieces(mask.astype(np.int64))]
@@ -222,6 +221,11 @@ def _merged(runs: Boxes) -> Boxes:
 
 def _pieces(labels: npt.NDArray[np.int64]) -> Iterator[tuple[int, tuple[int, int], Mask]]:
     """Connected pieces of each label: its label, first row and column, and pixels."""
+    # Imported here: the package is loaded by every command, and these take half a second.
+    from scipy import ndimage
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     place = np.arange(labels.size).reshape(labels.shape)
     down = (labels[1:] == labels[:-1]) & (labels[1:] != 0)
     right = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != 0)
