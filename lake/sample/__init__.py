@@ -1,8 +1,8 @@
 """Sample inputs in the real formats, for a first look and for tests without an archive."""
 
-from collections.abc import Callable
+import importlib
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 Size = Literal["small", "medium", "large"]
 
@@ -16,31 +16,8 @@ class SampleFile(NamedTuple):
     path: Path
 
 
-class _Write(Protocol):
-    def __call__(self, directory: Path, *, size: Size, seed: int) -> dict[str, Path]:
-        """Write the inputs of one mission; the paths by role."""
-
-
-def _csc() -> tuple[str, _Write]:
-    from lake.sample import csc
-
-    return csc.RELEASE, csc.write_sample
-
-
-def _sdss() -> tuple[str, _Write]:
-    from lake.sample import sdss
-
-    return sdss.RELEASE, sdss.write_sample
-
-
-def _ogip() -> tuple[str, _Write]:
-    from lake.sample import ogip
-
-    return ogip.RELEASE, ogip.write_sample
-
-
-# A mission's release and writer, imported when asked for.
-MISSIONS: dict[str, Callable[[], tuple[str, _Write]]] = {"csc": _csc, "sdss": _sdss, "ogip": _ogip}
+#: Each has a module here, with its RELEASE and its `write_sample`.
+MISSIONS = ("csc", "sdss", "ogip", "xmm")
 
 
 def write_samples(directory: Path, size: Size = "small", seed: int = 42) -> list[SampleFile]:
@@ -60,8 +37,8 @@ def write_samples(directory: Path, size: Size = "small", seed: int = 42) -> list
         In the order in which they are to be added.
     """
     files = []
-    for mission, load in MISSIONS.items():
-        release, write = load()
-        paths = write(directory / mission, size=size, seed=seed)
-        files += [SampleFile(mission, release, role, path) for role, path in paths.items()]
+    for mission in MISSIONS:
+        module = importlib.import_module(f"lake.sample.{mission}")
+        paths = module.write_sample(directory / mission, size=size, seed=seed)
+        files += [SampleFile(mission, module.RELEASE, role, path) for role, path in paths.items()]
     return files

@@ -1,0 +1,409 @@
+"""Masks: what is to be cut out and what kept, as regions on the sky.
+
+A mask is a FITS image of zeros and ones or of labels, a DS9 region file, a region table, or a
+table of boxes and circles. Pixels are decomposed into boxes; what has a shape already keeps it.
+"""
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lake.errors import InputError, UsageError
+from lake.formats import read_table
+from lake.formats.fits import FitsFile
+from lake.formats.fits_hdu import HDU
+from lake.formats.source import Source, label, load
+from lake.xmm.boxes import SECONDS, Boxes, decompose
+from lake.xmm.ds9 import read_ds9
+from lake.xmm.esas import find_hdu, read_hdu
+from lake.xmm.shapes import Regions, concatenate, make, of_sky_pixels
+from lake.xmm.sky import Floats, standard_coordinates
+
+Exclude = Literal["zeros", "ones"]
+Frame = Literal["fk5", "sky", "det"]
+
+#: Roles of regions, and the region tables that they go to.
+ROLES = ("bkg", "mask", "box")
+_ARCSEC = 3600.0
+#: Pixels whose axes are further than this from a right angle are no boxes (degrees).
+_MOST_SKEW = 1.0
+_EXPOSURE = re.compile(r"(?:pn|mos1|mos2)[SU]\d{3}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Regions of one label that go to one region table.
+
+    Attributes
+    ----------
+    label : int
+        0 where the mask has no labels.
+    role : str
+        ``bkg`` (cut out), ``mask`` (kept) or ``box`` (what encloses all).
+    frame : str
+        ``fk5`` (degrees, arcsec), ``sky`` (X, Y) or ``det`` (DETX, DETY).
+    regions : Regions
+    """
+
+    label: int
+    role: str
+    frame: Frame
+    regions: Regions
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask as regions.
+
+    Attributes
+    ----------
+    name : str
+        Name of its file without extensions.
+    kind : str
+        ``image``, ``labels``, ``ds9``, ``region_table`` or ``list``.
+    parts : list of Part
+    exclude : str or None
+        Pixels that are cut out, of an image.
+    shape : tuple of int or None
+        Rows and columns of an image.
+    pixel_scale : float or None
+        Side of its pixels at the centre, arcsec.
+    pixels : mapping of int to (int, int)
+        By label, how many pixels are cut out and how many kept.
+    algorithm : str or None
+        How pixels became boxes.
+    fewest : bool or None
+        Whether it is proven that there is no smaller number of boxes.
+    exposure : str or None
+        Exposure that detector pixels are of.
+    """
+
+    name: str
+    kind: str
+    parts: list[Part]
+    exclude: str | None = None
+    shape: tuple[int, int] | None = None
+    pixel_scale: float | None = None
+    pixels: Mapping[int, tuple[int, int]] | None = None
+    algorithm: str | None = None
+    fewest: bool | None = None
+    exposure: str | None = None
+
+
+def read_mask(
+    source: Source,
+    *,
+    exclude: str | None = None,
+    labelled: bool = False,
+    algorithm: str = "fewest",
+    seconds: float = SECONDS,
+    name: str | None = None,
+) -> Mask:
+    """Read a mask.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        A FITS image with celestial coordinates; a DS9 file in coordinates of the sky, physical
+        or detector; a region table; or a table in any format with columns ra, dec (degrees) and
+        radius, or width, height and angle (arcsec; degrees counter-clockwise from west), and
+        label where it holds several masks.
+    exclude : {"zeros", "ones"}, optional
+        What of an image is cut out; zeros by default. Of labels, ones: each label is cut out in
+        a table of its own; zeros: each is what a table of its own keeps. What lies inside the
+        regions of a DS9 file or a list are the ones, which are cut out by default.
+    labelled : bool
+        Take the values of an image for labels; 0 is none.
+    algorithm, seconds
+        See `lake.xmm.boxes.decompose`.
+    name : str, optional
+        The name of the file by default.
+
+    Returns
+    -------
+    Mask
+
+    Raises
+    ------
+    InputError
+        It is no mask, has other values than 0 and 1 and is not said to be labelled, has one
+        value only, or no coordinates of the sky.
+    """
+    path = label(source)
+    return mask_of(
+        path, bytes(load(source)), exclude=exclude, labelled=labelled, algorithm=algorithm,
+        seconds=seconds, name=name,
+    )  # fmt: skip
+
+
+def mask_of(
+    path: str,
+    data: bytes,
+    *,
+    exclude: str | None = None,
+    labelled: bool = False,
+    algorithm: str = "fewest",
+    seconds: float = SECONDS,
+    name: str | None = None,
+) -> Mask:
+    """Mask of the bytes of a file; see `read_mask`."""
+    if exclude not in (None, "zeros", "ones"):
+        raise UsageError(f"exclude is {exclude!r}, expected zeros or ones")
+    name = name or PurePath(path).name.split(".")[0]
+    if data[:9] == b"SIMPLE  =":
+        file = FitsFile(path, data)
+        hdu = next((h for h in file if _is_image(h)), None)
+        if hdu is None:
+            return _table_mask(path, name, file)
+        return _image_mask(hdu, name, exclude or "zeros", labelled, algorithm, seconds)
+    if b"region file format" in data[:200].lower() or not _is_list(data):
+        regions, system = _named(path, lambda: read_ds9(data))
+        if system == "image":
+            raise InputError(
+                path, "its regions are in pixels of an image that is not known: save them in fk5"
+            )
+        frame: Frame = "fk5" if system == "fk5" else "det" if system == "detector" else "sky"
+        parts = [(0, regions)]
+        kind, exposure = "ds9", _EXPOSURE.search(PurePath(path).name)
+    else:
+        parts, frame = _list(path, _named(path, lambda: read_table(data))), "fk5"
+        kind, exposure = "list", None
+    made = [p for k, r in parts for p in _of_shapes(k, frame, r, exclude or "ones")]
+    return Mask(name, kind, made, exposure=exposure[0] if exposure else None)
+
+
+def _named(path: str, read: Any) -> Any:
+    """Result of a reader of bytes; its errors name the file."""
+    try:
+        return read()
+    except InputError as error:
+        raise InputError(path, error.problem, error.where) from None
+
+
+def _is_image(hdu: HDU) -> bool:
+    return hdu.kind in ("image", "compressed_image") and len(hdu.shape) == 2
+
+
+# --- images ------------------------------------------------------------------------------------
+
+
+def _image_mask(
+    hdu: HDU, name: str, exclude: str, labelled: bool, algorithm: str, seconds: float
+) -> Mask:
+    where = f"HDU {hdu.index}"
+    pixels = hdu.image()
+    assert pixels is not None
+    values = np.unique(pixels)
+    if not np.isfinite(values).all() or (values != np.round(values)).any():
+        bad = values[~(np.isfinite(values) & (values == np.round(values)))][0]
+        raise InputError(hdu.path, f"has the value {bad}, expected whole numbers", where)
+    if not labelled and not np.isin(values, (0, 1)).all():
+        other = values[~np.isin(values, (0, 1))][0]
+        raise InputError(
+            hdu.path, f"has the value {other:g}, expected 0 and 1 (or labels, if it is said to "
+            "be labelled)", where,
+        )  # fmt: skip
+    if len(values) < 2 and not (labelled and values.any()):
+        raise InputError(hdu.path, f"is empty: all its pixels are {values[0]:g}", where)
+    image = np.asarray(pixels).astype(np.int64)
+    plane = _Plane(hdu)
+    fewest = True
+    if labelled:
+        made = decompose(image, algorithm, seconds)
+        role = "bkg" if exclude == "ones" else "mask"
+        # Boxes are in the order of their labels.
+        keys, starts = np.unique(made.label, return_index=True)
+        split = np.split(made.boxes, starts[1:])
+        found = [(int(k), role, boxes) for k, boxes in zip(keys, split, strict=True)]
+        total, fewest = image.size, made.fewest
+        counts = np.unique_counts(image)
+        inside = dict(zip(counts.values.tolist(), counts.counts.tolist(), strict=True))
+        count = {
+            k: (n, total - n) if exclude == "ones" else (total - n, n)
+            for k, n in inside.items() if k
+        }  # fmt: skip
+    else:
+        out = image == (0 if exclude == "zeros" else 1)
+        count = {0: (int(out.sum()), int((~out).sum()))}
+        found = []
+        for role, mask in (("bkg", out), ("mask", ~out)):
+            made = decompose(mask, algorithm, seconds)
+            found.append((0, role, made.boxes))
+            fewest &= made.fewest
+        found.append((0, "box", np.array([[0, 0, image.shape[1], image.shape[0]]])))
+    # All boxes go to the sky at once.
+    everything = plane.regions(np.concatenate([b for _, _, b in found]))
+    ends = np.cumsum([0, *(len(b) for _, _, b in found)])
+    parts = [
+        Part(k, role, "fk5", _by_role(role, everything.take(np.arange(first, last))))
+        for (k, role, _), first, last in zip(found, ends[:-1], ends[1:], strict=True)
+    ]
+    return Mask(
+        name, "labels" if labelled else "image", parts, exclude, image.shape[:2],
+        plane.scale(image.shape), count, algorithm, fewest,
+    )  # fmt: skip
+
+
+def _by_role(role: str, regions: Regions) -> Regions:
+    return regions.as_excluded() if role == "bkg" else regions.as_included()
+
+
+class _Plane:
+    """The celestial coordinates of an image, in FK5."""
+
+    def __init__(self, hdu: HDU) -> None:
+        from astropy.io.fits import Header
+        from astropy.wcs import WCS
+        from astropy.wcs.utils import wcs_to_celestial_frame
+
+        header = Header.fromstring(hdu.header.raw)
+        with warnings.catch_warnings():
+            # Of keywords that other software wrote in its own way; what matters is checked below.
+            warnings.simplefilter("ignore")
+            try:
+                self._wcs = WCS(header).celestial
+                self._frame = wcs_to_celestial_frame(self._wcs)
+            except Exception as error:  # wcslib and astropy raise errors of every kind
+                self._refuse(hdu, str(error))
+        if self._wcs.naxis != 2:
+            self._refuse(hdu, "CTYPE1 and CTYPE2 name no projection of the sky")
+        self._hdu = hdu
+
+    @staticmethod
+    def _refuse(hdu: HDU, why: str) -> None:
+        raise InputError(
+            hdu.path, f"has no coordinates of the sky: {why.strip().splitlines()[0]}",
+            f"HDU {hdu.index}",
+        )  # fmt: skip
+
+    def _sky(self, column: Floats, row: Floats) -> tuple[Floats, Floats]:
+        """Right ascension and declination of places in pixels from 0, degrees."""
+        a, b = self._wcs.wcs_pix2world(column, row, 0)
+        if self._wcs.wcs.lng == 1:
+            a, b = b, a
+        if self._frame.name in ("fk5", "icrs"):
+            return a, b
+        from astropy.coordinates import SkyCoord
+
+        there = SkyCoord(a, b, unit="deg", frame=self._frame).fk5
+        return there.ra.deg, there.dec.deg
+
+    def regions(self, boxes: Boxes) -> Regions:
+        """Boxes of pixels as rotated boxes on the sky."""
+        column, row = boxes[:, 0] + (boxes[:, 2] - 1) / 2, boxes[:, 1] + (boxes[:, 3] - 1) / 2
+        ra, dec = self._sky(column, row)
+        if not np.isfinite(ra).all():
+            raise InputError(
+                self._hdu.path, "has pixels outside of its projection", f"HDU {self._hdu.index}"
+            )
+        sides = []
+        for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
+            ends = [self._sky(column + s * dx, row + s * dy) for s in (1, -1)]
+            (xi1, eta1), (xi0, eta0) = (standard_coordinates(*e, ra, dec) for e in ends)
+            # To the west and to the north, arcsec per pixel.
+            sides.append((_ARCSEC * (xi0 - xi1), _ARCSEC * (eta1 - eta0)))
+        (west, north), (west2, north2) = sides
+        along, across = np.hypot(west, north), np.hypot(west2, north2)
+        skew = np.degrees(np.arcsin(np.abs(west * west2 + north * north2) / (along * across)))
+        if (skew > _MOST_SKEW).any():
+            raise InputError(
+                self._hdu.path, f"its pixels are no rectangles: {skew.max():.1f} degrees askew",
+                f"HDU {self._hdu.index}",
+            )  # fmt: skip
+        r = np.stack([along * boxes[:, 2], across * boxes[:, 3]], axis=1)
+        angle = np.mod(np.degrees(np.arctan2(north, west)), 360.0)
+        return make(["ROTBOX"] * len(boxes), ra, dec, r, angle)
+
+    def scale(self, shape: tuple[int, ...]) -> float:
+        """Root of the area of the pixel in the middle, arcsec."""
+        middle = self.regions(np.array([[shape[1] // 2, shape[0] // 2, 1, 1]]))
+        return float(np.sqrt(middle.r[0, 0] * middle.r[0, 1]))
+
+
+# --- what has shapes already -------------------------------------------------------------------
+
+
+def _of_shapes(k: int, frame: Frame, regions: Regions, exclude: str) -> list[Part]:
+    """Parts of regions that are drawn: the included ones less the excluded ones."""
+    drawn, holes = regions.take(regions.include), regions.take(~regions.include)
+    if exclude == "ones":
+        # Not in any that is drawn, or in a hole.
+        out = [drawn.as_excluded()]
+        if len(holes):
+            kept = holes.as_included()
+            out.append(replace(kept, component=kept.component + 1))
+        return [Part(k, "bkg", frame, concatenate(out))]
+    # In one that is drawn, and in no hole.
+    parts = [drawn.as_included()]
+    for component in range(1, len(drawn) + 1):
+        hole = holes.as_excluded()
+        parts.append(replace(hole, component=np.full(len(holes), component)))
+    return [Part(k, "mask", frame, concatenate(parts))]
+
+
+def _table_mask(path: str, name: str, file: FitsFile) -> Mask:
+    """A region table, whose own inclusions, exclusions and components stand."""
+    regions, frame, sky = read_hdu(file, find_hdu(file))
+    role = "mask" if regions.include.all() else "bkg"
+    said: Frame = "det" if frame == "det" else "sky"
+    if sky is not None and said == "sky":
+        said, regions = "fk5", of_sky_pixels(regions, sky)
+    exposure = _EXPOSURE.search(PurePath(path).name)
+    return Mask(
+        name, "region_table", [Part(0, role, said, regions)],
+        exposure=exposure[0] if exposure else None,
+    )  # fmt: skip
+
+
+def _is_list(data: bytes) -> bool:
+    """Whether the first line that is no comment names columns of a list."""
+    lines = [t for t in data[:4096].decode("latin-1").splitlines() if t and not t.startswith("#")]
+    words = set(re.split(r"[,\s|]+", lines[0].lower())) if lines else set()
+    return {"ra", "dec"} <= words
+
+
+def _list(path: str, table: pa.Table) -> list[tuple[int, Regions]]:
+    """Boxes and circles of a table, by label."""
+    names = {n.strip().lower(): n for n in table.column_names}
+    round_, square = "radius" in names, {"width", "height"} <= names.keys()
+    if not round_ and not square:
+        raise InputError(path, "has no column radius, nor width and height")
+    n = table.num_rows
+    columns = {
+        k: _column(path, table, names[k])
+        for k in ("ra", "dec", "radius", "width", "height", "angle") if k in names
+    }  # fmt: skip
+    nothing = np.full(n, np.nan)
+    radius, width, height = (columns.get(k, nothing) for k in ("radius", "width", "height"))
+    circle, box = np.isfinite(radius), np.isfinite(width) & np.isfinite(height)
+    place = np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
+    if (bad := ~place | (circle == box)).any():
+        row = int(np.argmax(bad)) + 1
+        raise InputError(path, "expected ra, dec, and radius or width and height", f"row {row}")
+    sizes = np.stack([np.where(circle, radius, width), np.where(circle, np.nan, height)], axis=1)
+    if (bad := ~(np.nan_to_num(sizes, nan=1.0) > 0).all(axis=1)).any():
+        row = int(np.argmax(bad)) + 1
+        raise InputError(path, "a length is not above 0", f"row {row}")
+    angle = np.where(circle, np.nan, np.nan_to_num(columns.get("angle", nothing)))
+    shape: npt.NDArray[np.str_] = np.where(circle, "CIRCLE", "ROTBOX")
+    regions = make(shape, columns["ra"], columns["dec"], sizes, angle)
+    if "label" not in names:
+        return [(0, regions)]
+    labels = _column(path, table, names["label"])
+    return [(int(k), regions.take(labels == k)) for k in np.unique(labels)]
+
+
+def _column(path: str, table: pa.Table, name: str) -> Floats:
+    try:
+        return table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise InputError(
+            path, f"is {table[name].type}, expected numbers", f"column {name!r}"
+        ) from None

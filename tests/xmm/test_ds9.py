@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from lake.errors import InputError
+from lake.xmm.contains import contains
+from lake.xmm.ds9 import ds9_text, read_ds9
+from lake.xmm.shapes import of_sky_pixels
+from lake.xmm.sky import standard_coordinates
+from tests.xmm.files import boxes
+from tests.xmm.test_shapes import MINE, every_shape, same
+
+HEAD = "# Region file format: DS9 version 4.1\nglobal color=green\n"
+
+
+def read(text):
+    return read_ds9((HEAD + text).encode())
+
+
+def test_a_file_of_boxes_is_read():
+    regions, system = read(
+        "physical\nbox(100,200,30,10,45) # color=red text={a; b}\n-circle(1,2,3)\n"
+    )
+    assert system == "physical"
+    assert regions.shape.tolist() == ["ROTBOX", "CIRCLE"]
+    assert regions.include.tolist() == [True, False]
+    assert (regions.r[0, 0], regions.rotang[0, 0]) == (30, 45)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'fk5\ncircle(202.48642917,47.20845,3.964")',
+        'fk5\ncircle(13:29:56.743,+47:12:30.42,3.964")',
+        'icrs; circle(13h29m56.743s,47d12m30.42s,3.964")',
+        "fk5\ncircle 202.48642917 47.20845 0.00110111",
+        "j2000;circle(202.48642917,47.20845,0.0660667')",
+        "fk5\ncircle(3.5340549r,47.20845,3.964\")",
+    ],
+)  # fmt: skip
+def test_places_and_lengths_are_read_in_every_spelling(text):
+    regions, system = read(text)
+    assert system == "fk5"
+    assert (regions.x[0], regions.y[0]) == pytest.approx((202.48642917, 47.20845), abs=2e-6)
+    assert regions.r[0, 0] == pytest.approx(3.964, abs=1e-4)
+
+
+def test_several_regions_on_a_line_and_what_is_no_region():
+    regions, _ = read(
+        "image;circle(1,2,3);-line(1,2,3,4);annulus(5,6,1,2,3)\n# text(1,2) text={x}\n"
+    )
+    assert regions.shape.tolist() == ["CIRCLE", "ANNULUS"]
+    # Rings between several radii are one annulus together.
+    assert regions.r[1, :2].tolist() == [1, 3]
+
+
+def test_a_box_annulus_is_four_boxes():
+    regions, _ = read("physical\nbox(0,0,4,2,8,6,30)\n")
+    outer, _ = read("physical\nbox(0,0,8,6,30)\n")
+    inner, _ = read("physical\nbox(0,0,4,2,30)\n")
+    x, y = np.random.default_rng(0).uniform(-6, 6, (2, 20000))
+    expected = contains(outer, x, y) & ~contains(inner, x, y)
+    np.testing.assert_array_equal(contains(regions, x, y), expected)
+
+
+def test_an_ellipse_of_two_is_an_annulus():
+    regions, _ = read("physical\nellipse(1,2,1,2,3,4,30)\n")
+    assert regions.shape.tolist() == ["ELLIPTANNULUS"]
+    assert regions.r[0].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("physical\nblob(1,2)", "line 4: 'blob.1,2.' is no DS9 region"),
+        ("physical\ncircle(1,2)", "circle: has 0 numbers after its centre"),
+        ("physical\ncircle(1,two,3)", "line 4: circle: could not convert"),
+        ('physical\ncircle(1,2,3")', "is an angle, but the file is in pixels"),
+        ("fk5\ncircle(1,2,3p)", "is in pixels, but the file is on the sky"),
+        ("physical\npolygon(1,2,3,4)", "has 4 coordinates, expected pairs"),
+        ("physical\ncircle(1,2,3)\nfk5\ncircle(1,2,3)", "has regions in fk5 and physical"),
+        ("physical\n", "has no region"),
+        ("ecliptic\ncircle(1,2,3)", "is in ecliptic coordinates: save it in fk5"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(text, problem):
+    with pytest.raises(InputError, match=problem):
+        read(text)
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(InputError, match="is no text"):
+        read_ds9(b"\x93\x00\x81")
+
+
+@pytest.mark.parametrize("system", ["physical", "detector", "fk5"])
+def test_what_is_written_is_read_again(system):
+    given = every_shape()
+    # DS9 has one angle for both ellipses.
+    given.rotang[4] = 20
+    if system == "fk5":
+        given = of_sky_pixels(given, MINE.sky)
+    again, found = read_ds9(ds9_text(given, system).encode())
+    assert found == system
+    same(again, given, 1.1e-3)
+    if system == "fk5":
+        assert np.abs(again.x - given.x).max() < 1e-7
+
+
+@pytest.mark.real
+def test_the_same_regions_in_all_systems_on_the_sky(real_data):
+    folder = real_data / "xmm/ds9_reg_astropy_regions/ds9/tests/data"
+    expected, _ = read_ds9(folder / "ds9.fk5.reg")
+    for name in ("fk5.hms", "icrs", "icrs.hms", "fk4", "galactic", "galactic.hms"):
+        found, system = read_ds9(folder / f"ds9.{name}.reg")
+        assert system == "fk5"
+        assert found.shape.tolist() == expected.shape.tolist()
+        assert found.include.tolist() == expected.include.tolist()
+        off = standard_coordinates(found.x, found.y, expected.x, expected.y)
+        assert np.hypot(*off).max() * 3600 < 0.3
+        np.testing.assert_allclose(found.r, expected.r, atol=2e-3)
+
+
+@pytest.mark.real
+def test_all_real_files_of_the_chain_are_read(real_data):
+    paths = [p for p in sorted((real_data / "xmm/steady").rglob("reg_*.reg")) if p.stat().st_size]
+    assert len(paths) > 30
+    for path in paths:
+        regions, system = read_ds9(path)
+        assert system in ("physical", "detector", "image", "fk5")
+        numbers = boxes(path) if "world" not in path.name else None
+        if numbers is not None:
+            np.testing.assert_array_equal(regions.x, numbers[:, 0])

@@ -1,0 +1,191 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from lake import contracts
+from lake.columns import Columns
+from lake.errors import InputError, UsageError
+from lake.inputs import InputFile
+from lake.xmm.contains import contains
+from lake.xmm.esas import table_bytes
+from lake.xmm.mask import read_mask
+from lake.xmm.mask_rows import records
+from lake.xmm.shapes import to_sky_pixels
+from tests.xmm.files import boxes, mask
+from tests.xmm.test_geometry import exposure
+from tests.xmm.test_shapes import every_shape
+
+MINE = exposure("EPN")
+RNG = np.random.default_rng(0)
+PIXELS = (RNG.random((20, 30)) < 0.6).astype(np.int16)
+
+
+def part(found, role, label=0):
+    return next(p.regions for p in found.parts if (p.role, p.label) == (role, label))
+
+
+def at_pixels(path, regions):
+    """Which pixels have their centre in regions; the pixels of the mask are asked by its WCS."""
+    with fits.open(path) as file:
+        wcs, shape = WCS(file[0].header), file[0].shape
+    row, column = np.indices(shape)
+    ra, dec = wcs.wcs_pix2world(column.ravel(), row.ravel(), 0)
+    return contains(to_sky_pixels(regions, MINE.sky), *MINE.sky.of_sky(ra, dec)).reshape(shape)
+
+
+@pytest.mark.parametrize("kind", ["i2", "f4", "u1", "i8"])
+@pytest.mark.parametrize("exclude", ["zeros", "ones"])
+def test_boxes_on_the_sky_are_the_pixels(tmp_path, exclude, kind):
+    path = mask(tmp_path / "m.fits", PIXELS.astype(kind))
+    found = read_mask(path, exclude=exclude)
+    out = (0 if exclude == "zeros" else 1) == PIXELS
+    np.testing.assert_array_equal(at_pixels(path, part(found, "bkg")), ~out)
+    np.testing.assert_array_equal(at_pixels(path, part(found, "mask")), ~out)
+    assert at_pixels(path, part(found, "box")).all()
+    assert found.pixels == {0: (int(out.sum()), int((~out).sum()))}
+    assert found.fewest
+    assert found.pixel_scale == pytest.approx(30, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"scale": 4.0, "angle": 130.0},
+        {"CDELT1": 30 / 3600},  # east to the right
+        {"PC1_1": None, "PC1_2": None, "PC2_1": None, "PC2_2": None, "CROTA2": 40.0},
+        {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"},
+        {"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR", "ra": 0.6670, "dec": -0.0358},
+    ],
+    ids=["small", "flipped", "crota", "sin", "galactic"],
+)
+def test_any_scale_turn_and_projection_will_do(tmp_path, changed):
+    path = mask(tmp_path / "m.fits", PIXELS, **changed)
+    found = part(read_mask(path), "bkg")
+    if "GLON" not in str(changed):
+        np.testing.assert_array_equal(at_pixels(path, found), PIXELS == 1)
+    else:
+        # Sgr B2 in both systems.
+        assert found.x.mean() == pytest.approx(266.83, abs=0.1)
+        assert found.y.mean() == pytest.approx(-28.39, abs=0.1)
+
+
+def test_labels_are_masks_of_their_own(tmp_path):
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:6, 3:9], labels[10:14, 10:12], labels[15, 15] = 7, 300, 7
+    path = mask(tmp_path / "m.fits", labels)
+    found = read_mask(path, labelled=True, exclude="zeros")
+    assert [(p.label, p.role, len(p.regions)) for p in found.parts] == [
+        (7, "mask", 2), (300, "mask", 1),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(at_pixels(path, part(found, "mask", 7)), labels == 7)
+    assert found.pixels == {7: (375, 25), 300: (392, 8)}
+    out = read_mask(path, labelled=True, exclude="ones")
+    np.testing.assert_array_equal(at_pixels(path, part(out, "bkg", 300)), labels != 300)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "problem"),
+    [
+        (PIXELS * 3, "has the value 3, expected 0 and 1"),
+        (np.where(PIXELS, 0.5, 0), "has the value 0.5, expected whole numbers"),
+        (np.where(PIXELS, np.nan, 0), "has the value nan"),
+        (PIXELS * 0, "is empty: all its pixels are 0"),
+        (PIXELS * 0 + 1, "is empty: all its pixels are 1"),
+    ],
+)
+def test_an_image_that_is_no_mask_is_refused(tmp_path, pixels, problem):
+    with pytest.raises(InputError, match=problem):
+        read_mask(mask(tmp_path / "m.fits", pixels))
+
+
+def test_a_mask_without_coordinates_is_refused(tmp_path):
+    fits.PrimaryHDU(PIXELS).writeto(tmp_path / "m.fits")
+    with pytest.raises(InputError, match="has no coordinates of the sky"):
+        read_mask(tmp_path / "m.fits")
+    skew = mask(tmp_path / "s.fits", PIXELS, PC1_2=0.9, PC1_1=1.0, PC2_1=0.0, PC2_2=1.0)
+    with pytest.raises(InputError, match="are no rectangles"):
+        read_mask(skew)
+    with pytest.raises(UsageError, match="expected zeros or ones"):
+        read_mask(skew, exclude="0")
+
+
+def test_drawn_regions_pass_through(tmp_path):
+    path = tmp_path / "m.reg"
+    path.write_text(
+        '# Region file format: DS9\nfk5\ncircle(266.9,-28.4,60")\n-box(266.9,-28.4,30",20",30)\n'
+    )
+    out, kept = (read_mask(path, exclude=e) for e in ("ones", "zeros"))
+    assert out.kind == "ds9"
+    regions = part(out, "bkg")
+    # Outside of the circle, or within the hole.
+    assert regions.shape.tolist() == ["CIRCLE", "ROTBOX"]
+    assert regions.include.tolist() == [False, True]
+    x, y = RNG.uniform(20000, 32000, (2, 20000))
+    select = [contains(to_sky_pixels(r, MINE.sky), x, y) for r in (regions, part(kept, "mask"))]
+    np.testing.assert_array_equal(*[select[0], ~select[1]])
+    assert 0 < select[1].sum() < len(x)
+
+
+def test_a_list_of_boxes_and_circles(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text(
+        "label,ra,dec,radius,width,height,angle\n1,266.9,-28.4,60,,,\n2,266.8,-28.5,,90,30,45\n"
+    )
+    found = read_mask(path)
+    assert found.kind == "list"
+    assert part(found, "bkg", 1).shape.tolist() == ["CIRCLE"]
+    assert part(found, "bkg", 2).r[0, :2].tolist() == [90, 30]
+    path.write_text("ra,dec,radius\n266.9,-28.4,-3\n")
+    with pytest.raises(InputError, match="row 1: a length is not above 0"):
+        read_mask(path)
+    path.write_text("ra,dec,radius\n266.9,-28.4,3\n266.9,-28.4,\n")
+    with pytest.raises(InputError, match="row 2: expected ra, dec, and radius"):
+        read_mask(path)
+
+
+def test_a_region_table_keeps_its_own_logic(tmp_path):
+    given = replace(every_shape(), include=np.arange(8) > 3, component=np.arange(8) + 1)
+    path = tmp_path / "mos1S001-bkg_region-sky.fits"
+    path.write_bytes(table_bytes(given, "sky", name=path.name, sky=MINE.sky))
+    found = read_mask(path)
+    assert (found.kind, found.parts[0].frame, found.exposure) == ("region_table", "fk5", "mos1S001")
+    regions = part(found, "bkg")
+    np.testing.assert_array_equal(regions.include, given.include)
+    np.testing.assert_array_equal(regions.component, given.component)
+    assert regions.r[0, 0] == pytest.approx(15, rel=1e-4)
+
+
+@pytest.mark.parametrize("labelled", ["no", "yes"])
+def test_rows_of_the_lake_fit_their_tables(tmp_path, labelled):
+    path = mask(tmp_path / "m.fits", PIXELS)
+    options = {"labelled": labelled, "exclude": "ones", "obsid": "0862471101"}
+    file = InputFile(Path(path), "xmm", "r1", "masks", options, 0, 0, "")
+    rows = records(file, path.read_bytes())
+    for table, found in rows.items():
+        columns = Columns(contracts.table(table), "r1")
+        columns.extend(found, "f" * 64)
+        assert columns.batch().num_rows == len(found)
+    (row,) = rows["xmm.masks"]
+    assert row["boxes_excluded"] + row["boxes_included"] + (labelled == "no") == len(
+        rows["xmm.mask_regions"]
+    )
+    assert row["pixels_excluded"] == PIXELS.sum()
+    numbers = [r["number"] for r in rows["xmm.mask_regions"]]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.real
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
+def test_row_runs_lie_where_the_seed_has_them(real_data):
+    folder = real_data / "xmm/xmmregion"
+    runs = part(read_mask(folder / "count_maps/count_map_2004.fits", algorithm="rows"), "bkg")
+    drawn = boxes(folder / "reg_files/reg_row_pix.reg")
+    wcs = WCS(fits.getheader(folder / "count_maps/count_map_2004.fits"))
+    ra, dec = wcs.wcs_pix2world(drawn[:, 0], drawn[:, 1], 1)
+    np.testing.assert_allclose(runs.x, ra, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(runs.y, dec, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(runs.r[:, 0], drawn[:, 2] * 30, rtol=1e-5)
