@@ -114,37 +114,37 @@ def apart(
     )
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE shared AS"
-        f" SELECT {columns} FROM claims GROUP BY ALL HAVING min(source) < max(source)"
+        f" SELECT {columns} FROM claims GROUP BY ALL HAVING min(claimant) < max(claimant)"
     )
     if not only(connection.execute("SELECT count(*) FROM shared").fetchone()):
         return {}
     same = " AND ".join(f"c.{k} IS NOT DISTINCT FROM s.{k}" for k in map(contracts.quote, key))
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE rivals AS SELECT s.rowid AS key_id, c.source, c.file_row,"
+        "CREATE OR REPLACE TEMP TABLE rivals AS SELECT s.rowid AS key_id, c.claimant, c.file_row,"
         f" c.file_sha256 FROM claims AS c JOIN shared AS s ON {same}"
     )
     refused: dict[int, Clash] = {}
     while rows := connection.execute(_RIVALS, [list(refused)]).fetchall():
-        held_off = {source for source, *_ in rows}
+        held_off = {claimant for claimant, *_ in rows}
         # The first holder of a key stays unless it is itself held off by an earlier one.
-        for source, holder, *clash in rows:
-            if holder not in held_off and source not in refused:
-                refused[source] = Clash(*clash)
-    return {order[source]: clash for source, clash in refused.items()}
+        for claimant, holder, *clash in rows:
+            if holder not in held_off and claimant not in refused:
+                refused[claimant] = Clash(*clash)
+    return {order[claimant]: clash for claimant, clash in refused.items()}
 
 
 #: For each file and each earlier one that holds some of its keys: the first row concerned.
 _RIVALS = """
-WITH live AS (SELECT * FROM rivals WHERE NOT list_contains(?, source)),
+WITH live AS (SELECT * FROM rivals WHERE NOT list_contains(?, claimant)),
 holders AS (
-    SELECT key_id, min(source) AS source, min_by(file_row, source) AS file_row,
-        min_by(file_sha256, source) AS file_sha256
+    SELECT key_id, min(claimant) AS claimant, min_by(file_row, claimant) AS file_row,
+        min_by(file_sha256, claimant) AS file_sha256
     FROM live GROUP BY key_id
 )
-SELECT l.source, h.source, min(l.file_row), min_by(h.file_row, l.file_row),
+SELECT l.claimant, h.claimant, min(l.file_row), min_by(h.file_row, l.file_row),
     min_by(h.file_sha256, l.file_row)
 FROM live AS l JOIN holders AS h USING (key_id)
-WHERE h.source < l.source
+WHERE h.claimant < l.claimant
 GROUP BY ALL ORDER BY ALL
 """
 
@@ -169,10 +169,10 @@ def unrelated(
         "CREATE OR REPLACE TEMP VIEW claims AS " + _claims(connection, staged, order, "", [column])
     )
     related = connection.execute(
-        f"SELECT DISTINCT source FROM claims SEMI JOIN ({others}) AS o"
+        f"SELECT DISTINCT claimant FROM claims SEMI JOIN ({others}) AS o"
         f" USING ({contracts.quote(column)})"
     ).fetchall()
-    return set(order) - {order[source] for (source,) in related}
+    return set(order) - {order[claimant] for (claimant,) in related}
 
 
 def _claims(
@@ -182,13 +182,13 @@ def _claims(
     others: str,
     columns: list[str],
 ) -> str:
-    """Query for columns of some files, with their place in the order as `source`, and of others.
+    """Query for columns of some files, with their place in the order as `claimant`, and of others.
 
-    A column that an input does not have is null; `source` of the others is -1.
+    A column that an input does not have is null; `claimant` of the others is -1.
     """
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE places AS"
-        " SELECT unnest(?) AS file_sha256, unnest(range(?)) AS source",
+        " SELECT unnest(?) AS file_sha256, unnest(range(?)) AS claimant",
         [list(order), len(order)],
     )
     parts = []
@@ -199,13 +199,13 @@ def _claims(
             if _present(s.schema.names, columns) == there
         )
         parts.append(
-            f"SELECT source, file_row, file_sha256, {_select(columns, there)}"
+            f"SELECT places.claimant, file_row, file_sha256, {_select(columns, there)}"
             f" FROM read_parquet([{files}]) JOIN places USING (file_sha256)"
         )
     if others:
         there = _present(connection.sql(f"SELECT * FROM ({others}) LIMIT 0").columns, columns)
         parts.append(
-            f"SELECT -1 AS source, file_row, file_sha256, {_select(columns, there)} FROM ({others})"
+            f"SELECT -1 AS claimant, file_row, file_sha256, {_select(columns, there)} FROM ({others})"
         )
     return " UNION ALL BY NAME ".join(parts)
 
