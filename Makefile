@@ -28,7 +28,7 @@ ui: setup
 	$(BIN)/lacus --home $(HOME_DIR) ui
 
 bench: $(BIN)/pytest
-	$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
+	$(BIN)/python -m pytest tests/benchmarks -m benchmark -s -n 0
 
 lint: $(BIN)/pytest
 	$(BIN)/ruff check .

@@ -78,6 +78,11 @@ _SHOWN = (
         " JOIN ogip.hdus AS h ON h.release = s.release AND h.file_sha256 = s.file_sha256"
         " AND h.hdu = s.hdu WHERE n.significance IS NOT NULL ORDER BY n.spec_id",
     ),
+    (
+        "What the mask cuts out of each exposure (xmm.exposure_masks)",
+        "SELECT mask, exposure, regions_excluded, area_excluded, calibration, residual_p95"
+        " FROM xmm.exposure_masks ORDER BY ALL",
+    ),
 )
 
 

@@ -6,6 +6,17 @@ from pathlib import Path
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """Leave tests that share what they made to one of the processes that run the tests.
+
+    Those of a file have their module's fixtures, those of the pipelines the home of the demo.
+    """
+    pipelines = Path(__file__).parent / "pipelines"
+    for item in items:
+        group = pipelines if pipelines in item.path.parents else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The directory of real data; the test is skipped where there is none."""

@@ -68,7 +68,7 @@ def test_sample_prints_the_commands_that_add_it(lacus, tmp_path):
     for line in result.stdout.splitlines():
         assert lacus(*shlex.split(line)[1:], home=home).exit_code == 0
     assert [source.role for source in lake.open(home).sources()] == [
-        "detections", "labels", "spectra", "labels", "spectra",
+        "detections", "labels", "spectra", "labels", "spectra", "images", "control", "masks",
     ]  # fmt: skip
 
 
