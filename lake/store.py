@@ -174,14 +174,12 @@ class Store:
         self, query: str, params: Sequence[object] = (), *, at: int | str | None = None
     ) -> pa.Table:
         """Query the lake into one Arrow table; see `sql`."""
-        connection = self._for(at)
         try:
+            if not params:
+                return self.sql(query, at=at).to_arrow_table()
             # A relation with parameters would be worked out row by row first.
-            cursor = connection.execute(query, list(params))
-            if cursor.description is None:
-                raise UsageError("that statement gives no rows; `sql` only reads")
-            return cursor.to_arrow_table()
-        except duckdb.Error as error:
+            return self._for(at).execute(query, list(params)).to_arrow_table()
+        except duckdb.Error as error:  # valid SQL may fail on a value, as a cast does
             raise UsageError(str(error)) from error
 
     def _for(self, at: int | str | None, apart: bool = False) -> duckdb.DuckDBPyConnection:
