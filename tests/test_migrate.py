@@ -170,8 +170,10 @@ def test_a_view_that_is_no_more_goes_and_a_changed_one_follows(store, contract):
         pass
     assert store.sql("SELECT name FROM csc.features").fetchall() == []
     assert store.sql(UNDESCRIBED).fetchall() == []
-    names = store.sql("SELECT view_name FROM duckdb_views() WHERE database_name = 'lake'")
-    assert {f"csc.{name}" for (name,) in names.fetchall()} == set(views)
+    names = store.sql(
+        "SELECT schema_name || '.' || view_name FROM duckdb_views() WHERE database_name = 'lake'"
+    )
+    assert {name for (name,) in names.fetchall()} == set(views)
 
 
 def test_the_digest_tells_contracts_apart(tmp_path, monkeypatch):
