@@ -205,7 +205,8 @@ def _claims(
     if others:
         there = _present(connection.sql(f"SELECT * FROM ({others}) LIMIT 0").columns, columns)
         parts.append(
-            f"SELECT -1 AS claimant, file_row, file_sha256, {_select(columns, there)} FROM ({others})"
+            f"SELECT -1 AS claimant, file_row, file_sha256, {_select(columns, there)}"
+            f" FROM ({others})"
         )
     return " UNION ALL BY NAME ".join(parts)
 

@@ -5,6 +5,7 @@ A mission's module in `defs/` calls `ingested` once, writes one function per com
 rows of a release (its only parameter), and run in the same step.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,7 +251,7 @@ def derived(
 
     def wrap(compute: Compute) -> dg.AssetsDefinition:
         name = compute.__name__
-        text = (compute.__doc__ or "").strip()
+        text = inspect.cleandoc(compute.__doc__ or "")
 
         @dg.multi_asset(
             name=f"{mission}_{name}",

@@ -68,7 +68,7 @@ class Configuration:
     dropout: float = 0.3
     patience: int | None = 25
     calibration_snr: tuple[float | None, ...] = (5.0, 10.0, 20.0, None)
-    accepted_accuracy: float = 0.92
+    accepted_accuracy: float = 0.95
     seed: int = 0
 
     def __post_init__(self) -> None:
