@@ -158,6 +158,32 @@ class Home:
             "made_at": now(),
         }
 
+    def release_of(self, table: str, column: str, value: str, release: str | None = None) -> str:
+        """Give the newest release whose rows of a table have a value in a column.
+
+        Parameters
+        ----------
+        table, column : str
+        value : str
+        release : str, optional
+            The release it has to be.
+
+        Raises
+        ------
+        UsageError
+            If there is none.
+        """
+        found = self.sql(
+            f"SELECT t.release FROM {table} AS t JOIN meta.releases AS r ON r.release = t.release"
+            f" AND r.table_name = ? WHERE t.{column} = ? AND coalesce(t.release = ?, TRUE)"
+            " ORDER BY r.snapshot DESC LIMIT 1",
+            [table, value, release],
+        ).fetchone()
+        if found is None:
+            where = f" of release {release}" if release else ""
+            raise UsageError(f"no {column} {value!r} in {table}{where}")
+        return str(found[0])
+
     def releases(self) -> list[tuple[str, str]]:
         """Registered releases as (mission, release), each once, in the order of registration."""
         return list(dict.fromkeys((s.mission, s.release) for s in self.sources()))

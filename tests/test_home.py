@@ -175,3 +175,21 @@ def test_a_path_may_hold_any_quotes(tmp_path):
     home = lake.open(tmp_path / "home")
     home.add(Source("csc", "R", "detections", (path,)))
     assert home.sources()[0].paths == (path,)
+
+
+def test_the_newest_release_with_a_value_is_found(tmp_path):
+    import pyarrow as pa
+
+    home = Home(tmp_path / "home")
+    for release, name in (("R2", "A"), ("R1", "A"), ("R3", "B")):
+        rows = pa.table(
+            {"release": [release], "name": [name], "file_sha256": ["f"], "file_row": pa.array([1])}
+        )
+        home.store.replace(
+            release, ["csc.detections"], [("csc.detections", rows)],
+            fingerprint=release, code_version="1", message="put",
+        )  # fmt: skip
+    assert home.release_of("csc.detections", "name", "A") == "R1"
+    assert home.release_of("csc.detections", "name", "A", "R2") == "R2"
+    with pytest.raises(UsageError, match="no name 'A' in csc.detections of release R3"):
+        home.release_of("csc.detections", "name", "A", "R3")

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from lake.errors import UsageError
 from lake.home import Home
 from lake.ogip import stored
 
@@ -28,16 +27,8 @@ def plot(home: Home, identifier: str, release: str | None = None) -> "Figure":
     """
     from lake.ogip import figures
 
-    found = home.sql(
-        "SELECT s.release FROM ogip.spectra AS s JOIN meta.releases AS r"
-        " ON r.release = s.release AND r.table_name = 'ogip.spectra'"
-        " WHERE s.spec_id = ? AND coalesce(s.release = ?, TRUE) ORDER BY r.snapshot DESC LIMIT 1",
-        [identifier, release],
-    ).fetchone()
-    if found is None:
-        where = f" in release {release}" if release else ""
-        raise UsageError(f"no spectrum {identifier!r}{where}; `lacus sql` finds spec_id's")
-    key = [found[0], identifier]
+    release = home.release_of("ogip.spectra", "spec_id", identifier, release)
+    key = [release, identifier]
     chosen = "WHERE release = ? AND spec_id = ?"
     read = home.store.arrow
     channels = read(f"SELECT * FROM ogip.count_spectrum {chosen} ORDER BY position", key)
@@ -46,6 +37,6 @@ def plot(home: Home, identifier: str, release: str | None = None) -> "Figure":
     return figures.spectrum(
         channels,
         about,
-        area and stored.effective_area(read, found[0], area),
-        response and stored.response(read, found[0], response),
+        area and stored.effective_area(read, release, area),
+        response and stored.response(read, release, response),
     )

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from lake.errors import UsageError
 from lake.home import Home
 
 if TYPE_CHECKING:
@@ -36,16 +35,8 @@ def plot(home: Home, identifier: str, release: str | None = None) -> "Figure":
     """
     from lake.sdss import figures
 
-    found = home.sql(
-        "SELECT release FROM sdss.spectra JOIN meta.releases AS r USING (release)"
-        " WHERE spec_id = ? AND r.table_name = 'sdss.spectra' AND coalesce(release = ?, TRUE)"
-        " ORDER BY r.snapshot DESC LIMIT 1",
-        [identifier, release],
-    ).fetchone()
-    if found is None:
-        where = f" in release {release}" if release else ""
-        raise UsageError(f"no spectrum {identifier!r}{where}; `lacus sql` finds spec_id's")
-    key = [found[0], identifier]
+    release = home.release_of("sdss.spectra", "spec_id", identifier, release)
+    key = [release, identifier]
 
     def rows(table: str) -> pa.Table:
         return home.store.arrow(f"SELECT * FROM {table} WHERE release = ? AND spec_id = ?", key)

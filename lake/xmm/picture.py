@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.errors import UsageError
 from lake.home import Home
 from lake.xmm.files import frame_of, sky_of
 from lake.xmm.sky import Floats
@@ -64,16 +63,8 @@ def plot(home: Home, identifier: str, release: str | None = None) -> "Figure":
     UsageError
         If the lake has no such observation.
     """
-    found = home.sql(
-        "SELECT o.release FROM xmm.observations AS o JOIN meta.releases AS r"
-        " ON r.release = o.release AND r.table_name = 'xmm.observations'"
-        " WHERE o.obsid = ? AND coalesce(o.release = ?, TRUE) ORDER BY r.snapshot DESC LIMIT 1",
-        [identifier, release],
-    ).fetchone()
-    if found is None:
-        where = f" in release {release}" if release else ""
-        raise UsageError(f"no observation {identifier!r}{where}; xmm.observations lists them")
-    return draw(home, found[0], identifier)
+    release = home.release_of("xmm.observations", "obsid", identifier, release)
+    return draw(home, release, identifier)
 
 
 def draw(home: Home, release: str, obsid: str) -> "Figure":

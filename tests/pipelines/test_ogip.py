@@ -183,7 +183,7 @@ def test_a_spectrum_is_drawn_by_its_identifier(root, home, lacus, tmp_path):
     assert len(drawn) > 20_000
     result = lacus("plot", "ogip", "nothing", "-o", tmp_path / "y.svg", home=root)
     assert result.exit_code == 2
-    assert "no spectrum 'nothing'" in result.stderr
+    assert "no spec_id 'nothing'" in result.stderr
     assert not (tmp_path / "y.svg").exists()
 
 

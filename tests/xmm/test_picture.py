@@ -87,7 +87,7 @@ def test_the_image_is_where_its_detector_pixels_are(home):
 
 
 def test_an_observation_that_is_not_there(home):
-    with pytest.raises(UsageError, match="no observation '0000000000'"):
+    with pytest.raises(UsageError, match="no obsid '0000000000'"):
         picture.plot(home, "0000000000")
     obsid = home.sql("SELECT obsid FROM xmm.observations").fetchone()[0]
     with pytest.raises(UsageError, match="in release S"):
