@@ -191,5 +191,5 @@ def test_the_newest_release_with_a_value_is_found(tmp_path):
         )  # fmt: skip
     assert home.release_of("csc.detections", "name", "A") == "R1"
     assert home.release_of("csc.detections", "name", "A", "R2") == "R2"
-    with pytest.raises(UsageError, match="no name 'A' in csc.detections of release R3"):
+    with pytest.raises(UsageError, match=r"no name 'A' in csc\.detections of release R3"):
         home.release_of("csc.detections", "name", "A", "R3")

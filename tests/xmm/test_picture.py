@@ -90,7 +90,7 @@ def test_an_observation_that_is_not_there(home):
     with pytest.raises(UsageError, match="no obsid '0000000000'"):
         picture.plot(home, "0000000000")
     obsid = home.sql("SELECT obsid FROM xmm.observations").fetchone()[0]
-    with pytest.raises(UsageError, match="in release S"):
+    with pytest.raises(UsageError, match="of release S"):
         picture.plot(home, obsid, "S")
 
 
