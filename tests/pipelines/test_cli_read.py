@@ -217,7 +217,8 @@ def test_an_export_that_fails_leaves_what_was_there(demo, lacus, tmp_path):
     )
     result = lacus("export", late, "-o", path, home=demo[0])
     assert result.exit_code == 2
-    assert "Could not convert string 'a900001'" in result.stderr
+    # DuckDB tells of the thread that failed, or of one that it interrupted because of that.
+    assert re.search("Could not convert string 'a9[0-9]+'|Interrupted", result.stderr)
     assert path.read_text(encoding="utf-8") == "mine"
     assert list(tmp_path.iterdir()) == [path]
 
