@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from lake.contracts import Column, Table
 from lake.errors import LacusError
+from lake.formats.columns import make_list
 
 
 class MisfitError(Exception):
@@ -184,8 +185,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
     # One copy takes the numbers out of the files' bytes and into the machine's byte order.
     lengths = [0 if v is None else len(v) for v in values]
-    ends = np.cumsum(lengths, dtype=np.int64)
-    total = int(ends[-1]) if len(values) else 0
+    total = sum(lengths)
     if total > np.iinfo(np.int32).max:
         raise ValueError(f"{total} numbers are too many for one batch")
     dtype = kind.value_type.to_pandas_dtype()
@@ -199,10 +199,10 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
             if isinstance(value, np.ma.MaskedArray) and value.mask.any():
                 nulls = np.zeros(total, bool) if nulls is None else nulls
                 nulls[start:end] = value.mask
-    offsets = np.zeros(len(values) + 1, np.int32)
-    offsets[1:] = ends
     missing = np.fromiter((v is None for v in values), bool, len(values))
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.array(flat, mask=nulls), kind,
-        mask=pa.array(missing) if missing.any() else None,
-    )  # fmt: skip
+    made = make_list(
+        pa.array(flat, mask=nulls),
+        np.array(lengths, np.int64),
+        pa.array(missing) if missing.any() else None,
+    )
+    return made.cast(kind)

@@ -215,6 +215,17 @@ class Derivation:
 #: Derivations by mission, in the order of their modules.
 DERIVATIONS: dict[str, list[Derivation]] = {}
 
+
+def no_rows(name: str) -> pa.Table:
+    """A table without rows."""
+    return contracts.table(name).schema().empty_table()
+
+
+def of_release(rows: pa.Table, release: str) -> pa.Table:
+    """Rows with their release in front."""
+    return rows.add_column(0, "release", pa.repeat(release, rows.num_rows))
+
+
 Compute = Callable[[dg.AssetExecutionContext, lake.Home, str], Computed]
 
 

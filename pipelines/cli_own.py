@@ -209,9 +209,10 @@ def predict(
     """
     from lake import export as exports
     from lake import sdss
+    from lake.sdss import learning
 
     chosen = model or _newest_network(home)
-    trained = _network(home, chosen)
+    trained = learning.load(home.models / "sdss", chosen)
     found, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))
     if output is not None:
         origin = _origin("Classes of spectra", f"lacus predict --model {chosen}", [chosen], sdss)
@@ -221,14 +222,6 @@ def predict(
     else:
         _show_predictions(found)
     _end(rejected)
-
-
-def _network(home: lake.Home, model_id: str) -> Any:
-    try:
-        from lake.sdss import cnn
-    except ModuleNotFoundError as error:
-        raise lake.LacusError(f"{error.name} is not installed: pip install 'lacus[cnn]'") from error
-    return cnn.load(home.models / "sdss", model_id)
 
 
 def _newest_network(home: lake.Home) -> str:

@@ -179,7 +179,9 @@ def _flat(array: pa.MapArray, child: pa.Array) -> pa.Array:
     return child.slice(offsets[0], offsets[-1] - offsets[0])
 
 
-def make_list(values: pa.Array, lengths: np.ndarray, is_null: pa.Array) -> pa.ListArray:
+def make_list(
+    values: pa.Array, lengths: np.ndarray, is_null: pa.Array | None = None
+) -> pa.ListArray:
     """List array whose rows take `lengths` of `values` in turn, null where `is_null`."""
     offsets = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.errors import InputError
+from lake.formats.fits_cards import block, card
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_header import BLOCK, CARD
 from lake.formats.source import Source, label, load
@@ -59,10 +60,10 @@ def _flagged(hdu: HDU, flags: dict[str, Flags]) -> bytes:
     old = np.frombuffer(hdu.data, np.uint8)
     table = old[: rows * width].reshape(rows, width).copy()
     cards = [hdu.header.raw[i : i + CARD] for i in range(0, len(hdu.header.raw), CARD)]
-    cards = [card for card in cards if card[:8] not in _STALE]
+    cards = [line for line in cards if line[:8] not in _STALE]
     added: list[Flags] = []
     last = len(hdu.columns)
-    after = max(i for i, card in enumerate(cards) if card[:8].rstrip() in _column_cards(last)) + 1
+    after = max(i for i, line in enumerate(cards) if line[:8].rstrip() in _column_cards(last)) + 1
     for name, values in flags.items():
         _check(hdu, name, values)
         if name in hdu:
@@ -73,18 +74,17 @@ def _flagged(hdu: HDU, flags: dict[str, Flags]) -> bytes:
         added.append(np.ascontiguousarray(values.astype(">i2")).view(np.uint8).reshape(rows, 2))
         last += 1
         cards[after:after] = [
-            _card(f"TTYPE{last}", f"'{name}'"),
-            _card(f"TFORM{last}", "'I       '"),
+            card(f"TTYPE{last}", name),
+            card(f"TFORM{last}", "I"),
         ]
         after += 2
     more = 2 * len(added)
-    for i, card in enumerate(cards):
+    for i, line in enumerate(cards):
         for keyword, change in (("NAXIS1", more), ("TFIELDS", len(added)), ("THEAP", more * rows)):
-            if card[:8] == f"{keyword:<8}".encode():
-                cards[i] = _card(keyword, str(hdu.header.integer(keyword) + change))
-    head = b"".join(cards) + b"END".ljust(CARD)
+            if line[:8] == f"{keyword:<8}".encode():
+                cards[i] = card(keyword, hdu.header.integer(keyword) + change)
     data = np.hstack([table, *added]).tobytes() + old[rows * width :].tobytes()
-    return b"".join([head, b" " * (-len(head) % BLOCK), data, b"\0" * (-len(data) % BLOCK)])
+    return b"".join([block(cards), data, b"\0" * (-len(data) % BLOCK)])
 
 
 def _check(hdu: HDU, name: str, values: Flags) -> None:
@@ -105,8 +105,3 @@ def _column_cards(number: int) -> set[bytes]:
     """Keywords that describe a column, of which the last of its cards is one."""
     names = ("TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO", "TDISP", "TDIM")
     return {f"{name}{number}".encode() for name in names}
-
-
-def _card(keyword: str, value: str) -> bytes:
-    text = f"{value:<20}" if value.startswith("'") else f"{value:>20}"
-    return f"{keyword:<8}= {text}".ljust(CARD).encode("ascii")

@@ -4,13 +4,15 @@ Source of the layout: the SDSS data model of spec (https://data.sdss.org/datamod
 BOSS_SPECTRO_REDUX/RUN2D/spectra/PLATE4/spec.html) and files of run2d 26.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-_BLOCK = 2880
+from lake.formats.fits_cards import block, card
+from lake.formats.fits_header import BLOCK
+
 _FORMS = {">f4": "E", ">f8": "D", ">i2": "I", ">i4": "J", ">i8": "K", "|u1": "B"}
 
 COADD = np.dtype(
@@ -73,15 +75,15 @@ def spec_file(
     -------
     bytes
     """
-    start = [_card("SIMPLE", True, "conforms to FITS standard"), _card("BITPIX", 8, ""),
-             _card("NAXIS", 0, ""), _card("EXTEND", True, "")]  # fmt: skip
-    cards = [_card(keyword, value, comment) for keyword, (value, comment) in primary.items()]
+    start = [card("SIMPLE", True, "conforms to FITS standard"), card("BITPIX", 8),
+             card("NAXIS", 0), card("EXTEND", True)]  # fmt: skip
+    cards = [card(keyword, value, comment) for keyword, (value, comment) in primary.items()]
     fits = _line_fits()
     for name in ("PLATE", "MJD", "FIBERID"):
         fits[name] = specobj[name]
     return b"".join(
         [
-            _header([*start, *cards]),
+            block([*start, *cards]),
             *_table(coadd, "COADD", "Coadded spectrum"),
             *_table(specobj, "SPECOBJ", "Metadata from specObj row"),
             *_table(fits, "SPZLINE", "Line fits from spZline"),
@@ -99,48 +101,28 @@ def _line_fits() -> npt.NDArray[np.void]:
     return fits
 
 
-def _card(keyword: str, value: Value, comment: str) -> bytes:
-    if isinstance(value, bool):
-        text = f"{'T' if value else 'F':>20}"
-    elif isinstance(value, int):
-        text = f"{value:>20d}"
-    elif isinstance(value, float):
-        shown = f"{value:.12G}"
-        text = f"{shown if '.' in shown or 'E' in shown else shown + '.0':>20}"
-    else:
-        quoted = f"'{value:<8}'"
-        text = f"{quoted:<20}"
-    line = f"{keyword:<8}= {text}" + (f" / {comment}" if comment else "")
-    return f"{line:<80.80}".encode("ascii")
-
-
-def _header(cards: Iterable[bytes]) -> bytes:
-    text = b"".join([*cards, b"END".ljust(80)])
-    return text + b" " * (-len(text) % _BLOCK)
-
-
 def _table(rows: npt.NDArray[np.void], name: str, about: str) -> tuple[bytes, bytes, bytes]:
     data = rows.tobytes()
-    return _table_header(rows.dtype, len(rows), name, about), data, b"\0" * (-len(data) % _BLOCK)
+    return _table_header(rows.dtype, len(rows), name, about), data, b"\0" * (-len(data) % BLOCK)
 
 
 @lru_cache(maxsize=64)
 def _table_header(dtype: np.dtype[np.void], rows: int, name: str, about: str) -> bytes:
     names = dtype.names or ()
     cards = [
-        _card("XTENSION", "BINTABLE", "binary table extension"),
-        _card("BITPIX", 8, "array data type"),
-        _card("NAXIS", 2, "number of array dimensions"),
-        _card("NAXIS1", dtype.itemsize, "length of dimension 1"),
-        _card("NAXIS2", rows, "length of dimension 2"),
-        _card("PCOUNT", 0, "number of group parameters"),
-        _card("GCOUNT", 1, "number of groups"),
-        _card("TFIELDS", len(names), "number of table fields"),
+        card("XTENSION", "BINTABLE", "binary table extension"),
+        card("BITPIX", 8, "array data type"),
+        card("NAXIS", 2, "number of array dimensions"),
+        card("NAXIS1", dtype.itemsize, "length of dimension 1"),
+        card("NAXIS2", rows, "length of dimension 2"),
+        card("PCOUNT", 0, "number of group parameters"),
+        card("GCOUNT", 1, "number of groups"),
+        card("TFIELDS", len(names), "number of table fields"),
     ]
     for i, column in enumerate(names, start=1):
-        cards += [_card(f"TTYPE{i}", column, ""), _card(f"TFORM{i}", _form(dtype[column]), "")]
-    cards += [_card("EXTNAME", name, ""), f"{'COMMENT ' + about:<80}".encode("ascii")]
-    return _header(cards)
+        cards += [card(f"TTYPE{i}", column, ""), card(f"TFORM{i}", _form(dtype[column]), "")]
+    cards += [card("EXTNAME", name), f"{'COMMENT ' + about:<80}".encode("ascii")]
+    return block(cards)
 
 
 def _form(kind: np.dtype) -> str:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from lake import contracts
 from lake.errors import LacusError
-from lake.formats.columns import list_parts
+from lake.formats.columns import list_parts, make_list
 from lake.sdss import mk, scores, splits
 from lake.sdss.calibration import expected_calibration_error
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
@@ -123,11 +123,7 @@ def train(
     """
     if len(set(examples.classes[examples.split == "train"])) < 2:
         raise LacusError("there is nothing to tell apart: fewer than two classes to train on")
-    try:
-        from lake.sdss import cnn
-    except ModuleNotFoundError as error:
-        raise LacusError(f"{error.name} is not installed: pip install 'lacus[cnn]'") from error
-    return cnn.train(
+    return _cnn().train(
         examples.flux, examples.ivar, examples.valid, examples.classes, examples.split,
         configuration, checkpoint=checkpoint, progress=progress, recipe=recipe,
         fingerprints={"data": fingerprint},
@@ -172,9 +168,27 @@ def with_noise(spectra: pa.Table, snr: float, seed: int) -> pa.Table:
 
 def _with(table: pa.Table, name: str, values: npt.NDArray, lengths: npt.NDArray) -> pa.Table:
     """Give a table with other numbers in a column of lists."""
-    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    column = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.astype(np.float32)))
+    column = make_list(pa.array(values.astype(np.float32)), lengths)
     return table.set_column(table.column_names.index(name), name, column)
+
+
+def load(directory: Path, model_id: str) -> "Trained":
+    """Read a network; see `lake.sdss.cnn.load`.
+
+    Raises
+    ------
+    LacusError
+        If it is not there or damaged, or TensorFlow is not installed.
+    """
+    return _cnn().load(directory, model_id)
+
+
+def _cnn() -> Any:
+    try:
+        from lake.sdss import cnn
+    except ModuleNotFoundError as error:
+        raise LacusError(f"{error.name} is not installed: pip install 'lacus[cnn]'") from error
+    return cnn
 
 
 def score(trained: "Trained", examples: Examples) -> dict[str, float | None]:
@@ -290,7 +304,7 @@ def prediction_rows(
     model_id, model_release : str
     """
     number, classes = len(found), list(found.classes)
-    ends = np.arange(number + 1, dtype=np.int32) * len(classes)
+    lengths = np.full(number, len(classes))
     names = pa.DictionaryArray.from_arrays(
         np.tile(np.arange(len(classes), dtype=np.int32), number), pa.array(classes)
     ).cast(pa.string())
@@ -305,9 +319,9 @@ def prediction_rows(
         "runner_up_probability": found.runner_up_probability,
         "entropy": found.entropy,
         "abstained": found.abstained,
-        "classes": pa.ListArray.from_arrays(pa.array(ends), names),
-        "probabilities": pa.ListArray.from_arrays(
-            pa.array(ends), pa.array(found.probabilities.reshape(-1), pa.float64())
+        "classes": make_list(names, lengths),
+        "probabilities": make_list(
+            pa.array(found.probabilities.reshape(-1), pa.float64()), lengths
         ),
         "file_sha256": spectra["file_sha256"],
     }

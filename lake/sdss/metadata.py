@@ -15,9 +15,8 @@ import numpy as np
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_header import Header
 from lake.formats.fits_layout import Layout
+from lake.sdss.wavelengths import SPEED_OF_LIGHT_KMS
 
-#: km/s, exact (CODATA).
-SPEED_OF_LIGHT = 299792.458
 #: A_r / E(B-V) of Schlegel, Finkbeiner & Davis (1998, ApJ 500, 525, table 6), which EXTINCTION
 #: of older catalogues is made with, and of Schlafly & Finkbeiner (2011, ApJ 737, 103, table 6,
 #: R_V = 3.1), of newer ones; they differ in A_g / A_r, too.
@@ -140,7 +139,7 @@ def _object(value: Any) -> str | None:
 
 def _redshift(value: Any) -> float | None:
     z = real(value)
-    return None if z is None else z * SPEED_OF_LIGHT
+    return None if z is None else z * SPEED_OF_LIGHT_KMS
 
 
 def _reddening_of_a_v(value: Any) -> float | None:

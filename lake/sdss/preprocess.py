@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.errors import LacusError
+from lake.formats.columns import make_list
 from lake.sdss.batches import batches
 from lake.sdss.recipes import RECIPES, LogEntry, Recipe, Step, apply, apply_batch
 from lake.sdss.steps import GRID, Spectra
@@ -112,11 +113,9 @@ def preprocess_table(
 
 def _lists(values: npt.NDArray, present: npt.NDArray[np.bool_]) -> pa.ListArray:
     """Rows of an array as lists of one length; null where not present."""
-    length = values.shape[1]
     flat = pa.array(values[present].reshape(-1))
-    offsets = np.concatenate([[0], np.cumsum(present * length)]).astype(np.int32)
     missing = None if present.all() else pa.array(~present)
-    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=missing)
+    return make_list(flat, present * values.shape[1], missing)
 
 
 def _result_table(rows: pa.RecordBatch, recipe: str, result: Spectra) -> pa.Table:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from astropy.constants import c
+
+from lake.sdss.wavelengths import SPEED_OF_LIGHT_KMS
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 #: What to tell of a row, by its index in the batch.
 Warnings = dict[int, str]
 
-SPEED_OF_LIGHT_KMS = c.to_value("km/s")
 
 #: Bits of SPPIXMASK that make a pixel unusable when every exposure has them (and_mask), from
 #: https://www.sdss3.org/dr10/algorithms/bitmask_sppixmask.php (sdssMaskbits.par of idlutils).

@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 from lake.formats.fits_header import Header
 
+#: Exact, by the definition of the metre.
+SPEED_OF_LIGHT_KMS = 299792.458
+
 #: Wavelengths outside these are not those of an optical or infrared spectrum (Angstrom).
 SHORTEST, LONGEST = 100.0, 1e6
 

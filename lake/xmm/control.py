@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake.errors import InputError
 from lake.formats import read_table
@@ -213,13 +212,24 @@ def _text(column: pa.ChunkedArray) -> list[str]:
     ]
 
 
-def _numbers(path: str, table: pa.Table, name: str) -> Floats:
+def numbers(path: str, table: pa.Table, name: str) -> Floats:
+    """Column of a file's table as numbers; null is NaN.
+
+    Raises
+    ------
+    InputError
+        It holds something else.
+    """
     try:
-        values = pc.cast(table[name], pa.float64()).to_numpy()
+        return table[name].cast(pa.float64()).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise InputError(
             path, f"is {table[name].type}, expected numbers", f"column {name!r}"
         ) from None
+
+
+def _numbers(path: str, table: pa.Table, name: str) -> Floats:
+    values = numbers(path, table, name)
     if (bad := ~np.isfinite(values)).any():
         row = int(np.argmax(bad)) + 1
         raise InputError(path, "is not a number", f"row {row}, column {name!r}")

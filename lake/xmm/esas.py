@@ -13,7 +13,9 @@ import numpy.typing as npt
 from lake.errors import InputError, LacusError
 from lake.formats import read_fits_file
 from lake.formats.fits import FitsFile
+from lake.formats.fits_cards import block, card
 from lake.formats.fits_hdu import HDU
+from lake.formats.fits_header import BLOCK, CARD
 from lake.formats.source import Source
 from lake.xmm.shapes import SHAPES, Regions, make
 from lake.xmm.sky import Floats, SkyPixels
@@ -23,7 +25,6 @@ Frame = Literal["sky", "det"]
 CREATOR = "lacus"
 #: Keywords of the two axes of each frame.
 AXES = {"sky": ("X", "Y"), "det": ("DETX", "DETY")}
-_BLOCK = 2880
 #: Other names that shapes go by.
 _OTHER = {"ROTELLIPSE": "ELLIPSE", "BOXANNULUS": "", "DIAMOND": "", "RHOMBUS": ""}
 _WIDTH = 16
@@ -63,7 +64,7 @@ def table_bytes(
     slots = int(rows.dtype[1].shape[0])
     header = _primary(name, date) + _extension(len(rows), slots, frame, sky)
     data = rows.tobytes()
-    return header + data + b"\0" * (-len(data) % _BLOCK)
+    return header + data + b"\0" * (-len(data) % BLOCK)
 
 
 def _dtype(frame: Frame, slots: int) -> np.dtype:
@@ -104,22 +105,12 @@ def _rows(regions: Regions, frame: Frame) -> np.ndarray:
 # --- header ------------------------------------------------------------------------------------
 
 
-def _card(keyword: str, value: str | int | float | bool, comment: str = "") -> str:
-    """One card in fixed format, numbers as the SAS writes them."""
-    if isinstance(value, bool):
-        text = f"{'T' if value else 'F':>20}"
-    elif isinstance(value, int):
-        text = f"{value:>20}"
-    elif isinstance(value, float):
-        text = f"{value:20.14E}"
-    else:
-        quoted = "'" + f"{value:<8}".replace("'", "''") + "'"
-        text = f"{quoted:<20}"
-    card = f"{keyword:<8}= {text}" + (f" / {comment}" if comment else "")
-    return f"{card[:80]:<80}"
+def _card(keyword: str, value: str | int | float | bool, comment: str = "") -> bytes:
+    """One card, numbers as the SAS writes them."""
+    return card(keyword, value, comment, ".14E")
 
 
-def _long(keyword: str, text: str) -> str:
+def _long(keyword: str, text: str) -> bytes:
     """Cards of a text of any length: all but the last end with an ampersand."""
     text = text.replace("'", "''")
     cards, first = [], True
@@ -130,18 +121,14 @@ def _long(keyword: str, text: str) -> str:
             room -= 1
         piece, text = text[:room], text[room:]
         start = f"{keyword:<8}= " if first else "CONTINUE  "
-        cards.append(f"{start}'{piece}{'&' if text else ''}'".ljust(80))
+        cards.append(f"{start}'{piece}{'&' if text else ''}'".ljust(CARD))
         first = False
-    return "".join(cards)
+    return "".join(cards).encode("ascii")
 
 
-def _history(text: str) -> str:
-    return "".join(f"HISTORY {text[i : i + 72]}".ljust(80) for i in range(0, len(text), 72))
-
-
-def _block(cards: list[str]) -> bytes:
-    text = "".join(cards) + "END".ljust(80)
-    return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("ascii")
+def _history(text: str) -> bytes:
+    lines = (f"HISTORY {text[i : i + 72]}".ljust(CARD) for i in range(0, len(text), 72))
+    return "".join(lines).encode("ascii")
 
 
 def _primary(name: str, date: str | None) -> bytes:
@@ -159,7 +146,7 @@ def _primary(name: str, date: str | None) -> bytes:
         cards.append(_card("DATE", date, "creation date"))
     cards.append(_card("LONGSTRN", "OGIP 1.0"))
     cards.append(_history(f"Created by {CREATOR}" + (f" at {date.split('.')[0]}" if date else "")))
-    return _block(cards)
+    return block(cards)
 
 
 @lru_cache(maxsize=1024)
@@ -205,7 +192,7 @@ def _extension(rows: int, slots: int, frame: Frame, sky: SkyPixels | None) -> by
                 _card(f"TCUNI{n}", "deg"),
                 _card(f"TCDLT{n}", float(step)),
             ]
-    return _block(cards)
+    return block(cards)
 
 
 # --- reading -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.source import Source, label, load
 from lake.xmm.boxes import SECONDS, Boxes, decompose
+from lake.xmm.control import numbers
 from lake.xmm.ds9 import read_ds9
 from lake.xmm.esas import find_hdu, read_hdu
 from lake.xmm.shapes import Regions, concatenate, make, of_sky_pixels
@@ -377,7 +378,7 @@ def _list(path: str, table: pa.Table) -> list[tuple[int, Regions]]:
         raise InputError(path, "has no column radius, nor width and height")
     n = table.num_rows
     columns = {
-        k: _column(path, table, names[k])
+        k: numbers(path, table, names[k])
         for k in ("ra", "dec", "radius", "width", "height", "angle") if k in names
     }  # fmt: skip
     nothing = np.full(n, np.nan)
@@ -396,14 +397,5 @@ def _list(path: str, table: pa.Table) -> list[tuple[int, Regions]]:
     regions = make(shape, columns["ra"], columns["dec"], sizes, angle)
     if "label" not in names:
         return [(0, regions)]
-    labels = _column(path, table, names["label"])
+    labels = numbers(path, table, names["label"])
     return [(int(k), regions.take(labels == k)) for k in np.unique(labels)]
-
-
-def _column(path: str, table: pa.Table, name: str) -> Floats:
-    try:
-        return table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise InputError(
-            path, f"is {table[name].type}, expected numbers", f"column {name!r}"
-        ) from None

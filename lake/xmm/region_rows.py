@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.formats.columns import make_list
 from lake.xmm.shapes import Floats, Regions, make
 
 
@@ -87,8 +88,7 @@ def _lists(values: Floats) -> pa.ListArray:
     """Rows without their NaN; null where nothing is left."""
     there = ~np.isnan(values)
     count = there.sum(axis=1)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.array(values[there]), mask=pa.array(count == 0))
+    return make_list(pa.array(values[there]), count, pa.array(count == 0))
 
 
 def _padded(lists: pa.ChunkedArray, width: int) -> Floats:

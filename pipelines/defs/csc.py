@@ -11,7 +11,7 @@ import lake
 from lake import contracts
 from lake.csc import features
 from pipelines import metadata
-from pipelines.assets import Check, Computed, derived, ingested, viewed
+from pipelines.assets import Check, Computed, derived, ingested, no_rows, of_release, viewed
 
 _FEATURES = "SELECT * FROM csc.labelled_features WHERE release = ? ORDER BY name, obsid, file_row"
 _COMPONENTS = 6
@@ -95,7 +95,7 @@ def mixture(context: dg.AssetExecutionContext, home: lake.Home, release: str) ->
     table = home.store.arrow(_FEATURES, [release])
     trained = _train(context, table)
     if trained is None:
-        return Computed({name: _empty(name) for name in ("csc.mixture_models", "csc.clusters")})
+        return Computed({name: no_rows(name) for name in ("csc.mixture_models", "csc.clusters")})
     path = registry.save(trained, home.models)
     clusters = classify.responsibilities(trained, table)
     clusters = clusters.drop_columns(["file_row"]).append_column(
@@ -128,7 +128,7 @@ def classification(context: dg.AssetExecutionContext, home: lake.Home, release: 
     row = found.fetchone()
     if row is None:
         context.log.warning("no model, so nothing is classified")
-        return Computed({name: _empty(name)})
+        return Computed({name: no_rows(name)})
     trained = registry.load(home.models, row[0])
     table = home.store.arrow(_FEATURES, [release])
     parts = [classify.classify(trained, table, method) for method in ("softmin", "posterior")]
@@ -152,10 +152,10 @@ def model_selection(context: dg.AssetExecutionContext, home: lake.Home, release:
         tried = mixture.select_components(normalised, range(2, _MOST_COMPONENTS + 1), _SEED)
     except lake.LacusError as error:
         context.log.warning("no model selection: %s", error)
-        return Computed({name: _empty(name)})
+        return Computed({name: no_rows(name)})
     rows = tried.select(["k", "bic", "silhouette", "log_likelihood", "converged"])
     shown = metadata.table(rows.column_names[:3], zip(*rows.to_pydict().values(), strict=False))
-    return Computed({name: _of_release(rows, release)}, {name: {"selection": shown}})
+    return Computed({name: of_release(rows, release)}, {name: {"selection": shown}})
 
 
 @derived(
@@ -174,7 +174,7 @@ def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str)
         scored = validate.cross_validate(table, folds=5, seed=_SEED).tidy
     except lake.LacusError as error:
         context.log.warning("not validated: %s", error)
-        return Computed({name: _empty(name)})
+        return Computed({name: no_rows(name)})
     path = figures.save(
         figures.confusion(scored), home.products / "csc" / release / "confusion.svg"
     )
@@ -183,7 +183,7 @@ def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str)
     )
     shown = overall.pivot(on="method", index="metric", values="value")
     return Computed(
-        {name: _of_release(scored, release)},
+        {name: of_release(scored, release)},
         {
             name: {
                 "scores": metadata.table(shown.columns, shown.rows()),
@@ -229,11 +229,3 @@ def _train(context: dg.AssetExecutionContext, table: pa.Table) -> Any:
     except lake.LacusError as error:
         context.log.warning("no model: %s", error)
         return None
-
-
-def _empty(name: str) -> pa.Table:
-    return contracts.table(name).schema().empty_table()
-
-
-def _of_release(rows: pa.Table, release: str) -> pa.Table:
-    return rows.add_column(0, "release", pa.repeat(release, rows.num_rows))

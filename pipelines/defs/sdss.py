@@ -8,9 +8,8 @@ import dagster as dg
 import pyarrow as pa
 
 import lake
-from lake import contracts
 from pipelines import metadata, progress
-from pipelines.assets import Check, Computed, derived, ingested, viewed
+from pipelines.assets import Check, Computed, derived, ingested, of_release, viewed
 
 #: Recipe that classifiers and line finders see.
 RECIPE = "default"
@@ -54,7 +53,7 @@ def lines_known(context: dg.AssetExecutionContext, home: lake.Home, release: str
     """Write down the spectral lines that features are matched with."""
     from lake.sdss import line_list
 
-    return Computed({"sdss.line_list": _of_release(line_list.line_list(), release)})
+    return Computed({"sdss.line_list": of_release(line_list.line_list(), release)})
 
 
 @derived(
@@ -154,15 +153,6 @@ def stream(home: lake.Home, query: str, release: str) -> Iterator[pa.Table]:
     reader = home.store.sql(query, [release], apart=True).to_arrow_reader(_PART)
     for batch in reader:
         yield pa.Table.from_batches([batch])
-
-
-def empty(name: str) -> pa.Table:
-    """A table without rows."""
-    return contracts.table(name).schema().empty_table()
-
-
-def _of_release(rows: pa.Table, release: str) -> pa.Table:
-    return rows.add_column(0, "release", pa.repeat(release, rows.num_rows))
 
 
 def _class_balance(home: lake.Home, release: str) -> Mapping[str, Any]:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import lake
 from lake import contracts
 from pipelines import metadata, progress
-from pipelines.assets import Check, Computed, derived
-from pipelines.defs.sdss import PREPROCESSED, RAW, RECIPE, empty, stream
+from pipelines.assets import Check, Computed, derived, no_rows
+from pipelines.defs.sdss import PREPROCESSED, RAW, RECIPE, stream
 
 _SEED = 42
 _CONFIGURATION = "default"
@@ -69,7 +69,7 @@ def splits(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> 
     name = "sdss.splits"
     if not labelled.num_rows:
         context.log.warning("no spectrum has a label, so nothing can be learnt")
-        return Computed({name: empty(name)})
+        return Computed({name: no_rows(name)})
     return Computed({name: learning.split_table(labelled, _SEED)})
 
 
@@ -102,7 +102,7 @@ def training(context: dg.AssetExecutionContext, home: lake.Home, release: str) -
         )
     except lake.LacusError as error:
         context.log.warning("no model: %s", error)
-        return Computed({name: empty(name) for name in names})
+        return Computed({name: no_rows(name) for name in names})
     directory = home.models / "sdss"
     model_id = trained.save(directory)
     path = registry.network_path(directory, model_id)
@@ -152,10 +152,10 @@ def classification(context: dg.AssetExecutionContext, home: lake.Home, release: 
     shown: dict[str, Mapping[str, Any]] = {"sdss.cnn_predictions": {}}
 
     def parts() -> Iterator[tuple[str, pa.Table]]:
-        from lake.sdss import cnn, learning
+        from lake.sdss import learning
 
         for model_id, model_release in models:
-            trained = cnn.load(home.models / "sdss", model_id)
+            trained = learning.load(home.models / "sdss", model_id)
             spectra = stream(home, PREPROCESSED, release)
             for rows in learning.predict(trained, spectra, model_id, model_release):
                 if model_release == release:
@@ -199,7 +199,7 @@ def ablation(context: dg.AssetExecutionContext, home: lake.Home, release: str) -
             )
         except lake.LacusError as error:
             context.log.warning("no ablation study: %s", error)
-            return Computed({name: empty(name)})
+            return Computed({name: no_rows(name)})
         rows += learning.ablation_rows(release, study, variant, trained, tests)
         if configuration.network == "seed":
             own = examples.on("train")
