@@ -200,9 +200,5 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
                 nulls = np.zeros(total, bool) if nulls is None else nulls
                 nulls[start:end] = value.mask
     missing = np.fromiter((v is None for v in values), bool, len(values))
-    made = make_list(
-        pa.array(flat, mask=nulls),
-        np.array(lengths, np.int64),
-        pa.array(missing) if missing.any() else None,
-    )
-    return made.cast(kind)
+    is_null = pa.array(missing) if missing.any() else None
+    return make_list(pa.array(flat, mask=nulls), np.array(lengths, int), is_null).cast(kind)

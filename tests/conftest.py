@@ -1,9 +1,13 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
+
+from lake import models
 
 
 def pytest_collection_modifyitems(items):
@@ -15,6 +19,20 @@ def pytest_collection_modifyitems(items):
     for item in items:
         group = pipelines if pipelines in item.path.parents else item.path
         item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    with models.in_memory() as connection:
+        yield connection
+
+
+@pytest.fixture
+def tables(database) -> Iterator[duckdb.DuckDBPyConnection]:
+    """All tables, empty, and the views; what a test inserts is gone after it."""
+    database.execute("BEGIN")
+    yield database
+    database.execute("ROLLBACK")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 """Chandra Source Catalog: detections, their classes, their master classes."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lake.csc.detections import ROLES
+from lake.later import later
 
 if TYPE_CHECKING:
     from lake.csc.own import classify_table, master_classes
@@ -17,15 +18,4 @@ CITATIONS = (
     "Evans et al. 2024, ApJS 274, 22 (arXiv 2407.10799): Chandra Source Catalog, release 2",
 )
 
-
-def __getattr__(name: str) -> Any:
-    """Import the classifier when it is first asked for: registering files needs none of it."""
-    if name in ("classify_table", "master_classes"):
-        from lake.csc import own
-
-        return getattr(own, name)
-    if name == "plot":
-        from lake.csc import picture
-
-        return picture.plot
-    raise AttributeError(name)
+__getattr__ = later(__name__, {"classify_table": "own", "master_classes": "own", "plot": "picture"})

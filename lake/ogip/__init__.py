@@ -1,9 +1,9 @@
 """OGIP spectra and responses of any X-ray and gamma-ray mission: sparse, and without loss."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lake.inputs import RecordRole
+from lake.later import later
 from lake.ogip.files import records
 from lake.ogip.write import write_files
 
@@ -65,9 +65,4 @@ _LATER = {
     "read_rmf": "readers", "read_rsp": "readers", "with_flags": "flags",
 }  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """Import what works on spectra when it is first asked for: registering needs none of it."""
-    if name not in _LATER:
-        raise AttributeError(name)
-    return getattr(importlib.import_module(f"lake.ogip.{_LATER[name]}"), name)
+__getattr__ = later(__name__, _LATER)

@@ -1,9 +1,9 @@
 """SDSS spectra: pixels, labels, preprocessing, lines, and the classes that a network gives."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lake.inputs import RecordRole
+from lake.later import later
 from lake.sdss.label_catalogue import LABELS_ROLE
 from lake.sdss.spectra import records
 
@@ -47,9 +47,4 @@ _LATER = {
     "read_spectrum": "spectra",
 }  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """Import what works on spectra when it is first asked for: registering needs none of it."""
-    if name not in _LATER:
-        raise AttributeError(name)
-    return getattr(importlib.import_module(f"lake.sdss.{_LATER[name]}"), name)
+__getattr__ = later(__name__, _LATER)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lake.inputs import RecordRole
+from lake.later import later
 from lake.xmm import control, exposure, mask_rows
 
 # At once: the function has the name of its module, which a later import would put in its place.
@@ -72,7 +73,7 @@ def _export(read: Any, rows: Any, directory: Path) -> list[Path]:
 #: Tables whose rows can be written as files of the mission, and what writes them.
 EXPORTS = {"xmm.region_tables": _export}
 
-_READERS = {
+_LATER = {
     "plot": "picture",
     "read_ds9": "ds9",
     "read_mask": "mask",
@@ -80,11 +81,4 @@ _READERS = {
     "region_tables": "regions",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a function when it is first asked for."""
-    if name in _READERS:
-        import importlib
-
-        return getattr(importlib.import_module(f"lake.xmm.{_READERS[name]}"), name)
-    raise AttributeError(name)
+__getattr__ = later(__name__, _LATER)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 import lake
 from pipelines import metadata
-from pipelines.assets import Check, Computed, derived, ingested, viewed
+from pipelines.assets import Check, Computed, derived, ingested, of_release, viewed
 
 #: Spectra that the page of a view lists.
 _LISTED = 10
@@ -155,7 +155,7 @@ def limits(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> 
         [release],
     )
     made = excess.net_count_limits(sums)
-    rows = {name: made.add_column(0, "release", pa.repeat(release, made.num_rows))}
+    rows = {name: of_release(made, release)}
     top = pc.max(made["significance"]).as_py()
     if top is None:
         return Computed(rows)

@@ -2,7 +2,6 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,17 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from lake import contracts, models
+from lake import contracts
 from lake.csc.features import AGGREGATE, CLASSES, FEATURES, PROBABILITIES
+from tests.views import Row, insert
 
 STDS = tuple(f"{name}_std" for name in PROBABILITIES)
-Row = dict[str, Any]
 
 
 SCHEMAS = {
     name: contracts.table(name).schema()
     for name in ("csc.detections", "csc.labels", "csc.class_probabilities")
 }
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    with models.in_memory() as connection:
-        yield connection
-
-
-@pytest.fixture
-def tables(database) -> Iterator[duckdb.DuckDBPyConnection]:
-    """All tables, empty, and the views; what a test inserts is gone after it."""
-    database.execute("BEGIN")
-    yield database
-    database.execute("ROLLBACK")
-
-
-def insert(tables: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Row] | pa.Table) -> None:
-    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), SCHEMAS[name])
-    tables.register("rows_in", data)
-    tables.execute(f"INSERT INTO {name} BY NAME SELECT * FROM rows_in")
-    tables.unregister("rows_in")
 
 
 def view(tables: duckdb.DuckDBPyConnection, query: str) -> list[Row]:

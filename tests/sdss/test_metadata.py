@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 
 from lake.inputs import InputFile
-from lake.sdss.metadata import SPEED_OF_LIGHT
 from lake.sdss.spectra import records
+from lake.sdss.wavelengths import SPEED_OF_LIGHT_KMS
 from tests.sdss import files
 from tests.sdss.files import SPECOBJ
 
@@ -48,7 +48,7 @@ def test_every_column_and_where_it_comes_from():
         "z_err": (float(np.float32(1e-5)), "HDU 2 Z_ERR"),
         "z_warning": (4, "HDU 2 ZWARNING"),
         "n_exposures": (22, "HDU 0 NEXP"),
-        "z_or_rv_kms": (float(np.float32(1e-4)) * SPEED_OF_LIGHT, "HDU 2 Z * 299792.458"),
+        "z_or_rv_kms": (float(np.float32(1e-4)) * SPEED_OF_LIGHT_KMS, "HDU 2 Z * 299792.458"),
         "mask_frac_bad": (pytest.approx(0.1), "computed from and_mask and ivar"),
     }
     found = {column: (row[column], row["sources"][column]) for column in expected}

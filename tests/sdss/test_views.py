@@ -1,6 +1,6 @@
 """The views of the mission: rows in, rows out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +8,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from lake import contracts, models
 from lake.sdss import mk
+from tests import views
 
 Row = dict[str, Any]
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -28,27 +28,8 @@ PLAIN: dict[str, Row] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    with models.in_memory() as connection:
-        yield connection
-
-
-@pytest.fixture
-def tables(database) -> Iterator[duckdb.DuckDBPyConnection]:
-    """All tables, empty, and the views; what a test inserts is gone after it."""
-    database.execute("BEGIN")
-    yield database
-    database.execute("ROLLBACK")
-
-
 def insert(tables: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Row]) -> None:
-    plain = {"release": "R", "file_sha256": "f"} | PLAIN[name]
-    schema = contracts.table(name).schema()
-    rows_in = pa.Table.from_pylist([plain | row for row in rows], schema)
-    tables.register("rows_in", rows_in)
-    tables.execute(f"INSERT INTO {name} BY NAME SELECT * FROM rows_in")
-    tables.unregister("rows_in")
+    views.insert(tables, name, rows, {"release": "R", "file_sha256": "f"} | PLAIN[name])
 
 
 def labelled(**classes: str | None) -> list[Row]:

@@ -1,13 +1,8 @@
 """The view of the mission: rows in, rows out."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import duckdb
-import pyarrow as pa
-import pytest
-
-from lake import contracts, models
+from tests import views
 
 EXPOSURE = {"release": "R", "obsid": "0203930101", "exposure": "pnS003", "instrument": "EPN"}
 PLAIN: dict[str, dict[str, Any]] = {
@@ -28,17 +23,8 @@ PLAIN: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def tables() -> Iterator[duckdb.DuckDBPyConnection]:
-    with models.in_memory() as connection:
-        yield connection
-
-
 def insert(tables, name: str, *rows: dict[str, Any]) -> None:
-    schema = contracts.table(name).schema()
-    plain = {"file_sha256": "f"} | PLAIN[name]
-    tables.register("rows_in", pa.Table.from_pylist([plain | row for row in rows], schema))
-    tables.execute(f"INSERT INTO {name} BY NAME SELECT * FROM rows_in")
+    views.insert(tables, name, rows, {"file_sha256": "f"} | PLAIN[name])
 
 
 def test_exposure_masks(tables):
