@@ -29,6 +29,7 @@ class _Plan:
     factor: float
     required: bool
     from_input: bool
+    bounds: tuple[float, float] | None = None
 
 
 def conform(
@@ -57,8 +58,8 @@ def conform(
     ------
     InputError
         If a required column is missing, two columns have one name, a unit is of another kind,
-        or, while iterating, a value does not fit its type, is infinite, or is null in a required
-        column.
+        or, while iterating, a value does not fit its type, is infinite, lies outside what the
+        column's UCD allows (a declination of 100 degrees), or is null in a required column.
     """
     table = contracts.table(role.table)
     given: dict[str, int] = {}
@@ -77,7 +78,7 @@ def conform(
         if i >= 0 and column.name not in _OWN and reader.schema.field(i).type != pa.null():
             factor = _unit_factor(reader.schema.field(i), column.unit, file)
             required = column.name in role.required or not column.nullable
-            plans.append(_Plan(i, column.field(), factor, required, False))
+            plans.append(_Plan(i, column.field(), factor, required, False, column.bounds))
     if role.keeps_other_columns:
         for name, i in given.items():
             if name not in table.by_name and reader.schema.field(i).type != pa.null():
@@ -131,6 +132,13 @@ def _convert(array: pa.Array, plan: _Plan, file: InputFile, start: int) -> pa.Ar
             raise InputError(
                 file.path, f"{array[row].as_py()} is not a finite number", _at(start, row, name)
             )
+    if plan.bounds is not None:
+        low, high = plan.bounds
+        outside = pc.or_(pc.less(array, low), pc.greater(array, high))
+        if pc.any(outside).as_py():
+            row = _first(outside)
+            problem = f"{array[row].as_py()} does not lie in {low:g}..{high:g}"
+            raise InputError(file.path, problem, _at(start, row, name))
     return array
 
 

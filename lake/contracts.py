@@ -35,6 +35,10 @@ _TYPES: dict[str, tuple[pa.DataType, str]] = {
 }
 
 
+#: What a value can be, by the first word of its UCD: a contract with that UCD promises no less.
+_BOUNDS = {"pos.eq.ra": (0.0, 360.0), "pos.eq.dec": (-90.0, 90.0), "stat.probability": (0.0, 1.0)}
+
+
 @dataclass(frozen=True)
 class Column:
     """A declared column.
@@ -57,6 +61,11 @@ class Column:
     unit: str | None = None
     ucd: str | None = None
     nullable: bool = True
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Least and greatest value that the UCD allows, if it bounds any."""
+        return _BOUNDS.get((self.ucd or "").partition(";")[0])
 
     def field(self) -> pa.Field:
         """Arrow field with unit, UCD and description in its metadata."""

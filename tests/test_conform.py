@@ -135,7 +135,7 @@ def test_to_whole_numbers(given, wanted):
     ],
 )
 def test_to_numbers(given, wanted):
-    assert run(named(ra=given))["ra"].to_pylist() == wanted
+    assert run(named(flux_aper_b=given))["flux_aper_b"].to_pylist() == wanted
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,9 @@ def test_to_truth_values(given, wanted):
         ("ra", pa.array(["1", "1:2"]), "'1:2' is not a number"),
         ("ra", pa.array([1.0, float("-inf")]), "-inf is not a finite number"),
         ("ra", pa.array(["1", "inf"]), "inf is not a finite number"),
+        ("ra", pa.array([360.0, 360.1]), "360.1 does not lie in 0..360"),
+        ("dec", pa.array([-90.0, -91.0]), "-91.0 does not lie in -90..90"),
+        ("var_prob_b", pa.array([1.0, 1.5]), "1.5 does not lie in 0..1"),
         ("obsid", pa.array([1, None]), "null, but this column must have a value"),
         ("obsid", pa.array([1.0, float("nan")]), "null, but this column must have a value"),
         ("ra", pa.array([[1.0], [2.0]]), "is not a number"),

@@ -208,15 +208,28 @@ def test_the_cause_behind_an_error_of_ours_is_not_told_in_its_place(tiny_home, l
 
 
 def test_a_check_that_fails_ends_the_run_with_1(lacus, tmp_path):
-    file = tmp_path / "far.csv"
-    file.write_text("name,obsid,ra,dec\nA,1,400.5,0\nB,2,10,95\nC,3,1,1\n", encoding="utf-8")
+    file = tmp_path / "hard.csv"
+    file.write_text("name,obsid,hard_hm\nA,1,1.5\nB,2,-2\nC,3,1\n", encoding="utf-8")
     home = tmp_path / "home"
     lacus("add", "csc", "R1", "detections", file, home=home)
     result = lacus("run", "csc.detections", home=home)
     assert result.exit_code == 1
     line = next(line for line in result.stderr.splitlines() if line.startswith("✗"))
     assert line.startswith("✗ csc R1, check ranges of csc.detections: not so: positions lie on")
-    assert "bad rows: 2, the first: name=A, obsid=1, ra=400.5" in line
+    assert "bad rows: 2, the first: name=A, obsid=1, " in line
+    assert "hard_hm=1.5" in line
+
+
+def test_a_position_off_the_sphere_rejects_its_file_alone(lacus, tmp_path):
+    home = tmp_path / "home"
+    for name, dec in (("far", 95), ("near", 5)):
+        file = tmp_path / f"{name}.csv"
+        file.write_text(f"name,obsid,ra,dec\n{name},1,10,{dec}\n", encoding="utf-8")
+        lacus("add", "csc", "R1", "detections", file, home=home)
+    result = lacus("run", "csc.detections", home=home)
+    assert result.exit_code == 3
+    assert "far.csv: row 1, column 'dec': 95.0 does not lie in -90..90" in result.stderr
+    assert lake.open(home).sql("SELECT name FROM csc.detections").fetchall() == [("near",)]
 
 
 def test_the_ui_shows_the_runs_of_the_command_line(demo):
