@@ -13,25 +13,20 @@ import duckdb
 
 import lake
 from lake.home import Source
-from pipelines import cli_demo, cli_own, cli_read, cli_regions, show
+from pipelines import cli_demo, cli_fetch, cli_own, cli_read, cli_regions, show
 from pipelines.command import (
     FAILED,
     OK,
     WRONG_USAGE,
-    Command,
+    Group,
     examples,
     in_home,
 )
 from pipelines.update import rejection, rejections, update, warn_of_barren
 
 
-class _Group(click.Group):
-    """Commands in the order of their definition; errors without a traceback."""
-
-    command_class = Command
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+class _Group(Group):
+    """All commands; errors without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -117,6 +112,9 @@ def add(
     number = len(set(source.paths))
     show.done(f"{mission} {release} {role}: {show.count(number, 'path')} in {home.sources_file}")
     warn_of_barren(home, mission, release)
+
+
+main.add_command(cli_fetch.fetch)
 
 
 @main.command(
