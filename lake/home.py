@@ -31,13 +31,25 @@ start at this file's folder).
 
 @dataclass(frozen=True)
 class Source:
-    """Registered inputs: files or folders that play one role in one release of a mission."""
+    """Registered inputs: files or folders that play one role in one release of a mission.
+
+    Attributes
+    ----------
+    mission, release, role : str
+    paths : tuple of Path
+    options : mapping
+        Of the role.
+    fetch : mapping
+        What was asked of which ``archive``, where the paths were fetched from one
+        (`lake.fetch.archives`); empty elsewhere.
+    """
 
     mission: str
     release: str
     role: str
     paths: tuple[Path, ...]
     options: Mapping[str, str] = field(default_factory=dict)
+    fetch: Mapping[str, str] = field(default_factory=dict)
 
 
 class Home:
@@ -102,14 +114,18 @@ class Home:
             raise UsageError(f"source {number}: {', '.join(sorted(missing))} missing")
         paths = entry["paths"]
         options = entry.get("options", {})
+        fetch = entry.get("fetch", {})
         if not isinstance(paths, list) or not isinstance(options, dict):
             raise UsageError(f"source {number}: paths is a list, options a table")
+        if not isinstance(fetch, dict) or (fetch and "archive" not in fetch):
+            raise UsageError(f"source {number}: fetch is a table that names an archive")
         source = Source(
             str(entry["mission"]),
             str(entry["release"]),
             str(entry["role"]),
             tuple(self.root / str(path) for path in paths),
             {str(key): str(value) for key, value in options.items()},
+            {str(key): str(value) for key, value in fetch.items()},
         )
         check_release(source.release)
         inputs.check_options(source.mission, source.role, source.options)
@@ -200,6 +216,8 @@ def _register(document: tomlkit.TOMLDocument, source: Source, root: Path) -> Non
     # Without `..`, so that one file has one path; a link stays the link that was given.
     new = list(dict.fromkeys(os.path.abspath(path) for path in source.paths))
     moved = set(new)
+    # New options of what was fetched leave it what it is.
+    fetch: Mapping[str, str] = source.fetch
     for entry in list(entries):
         if (entry["mission"], entry["release"], entry["role"]) != (
             source.mission, source.release, source.role,
@@ -207,16 +225,20 @@ def _register(document: tomlkit.TOMLDocument, source: Source, root: Path) -> Non
             continue
         left = [path for path in entry["paths"] if str(root / path) not in moved]
         if not left:
+            fetch = fetch or entry.get("fetch", {})
             entries.remove(entry)
         elif len(left) < len(entry["paths"]):
             entry["paths"] = left
     entry = tomlkit.table()
     entry.update({"mission": source.mission, "release": source.release, "role": source.role})
     listed = tomlkit.array()
-    listed.extend(new)
+    # What was fetched lies in the home, and moves with it.
+    listed.extend(os.path.relpath(path, root) if fetch else path for path in new)
     entry["paths"] = listed.multiline(len(new) > 1)
     if source.options:
         entry["options"] = dict(source.options)
+    if fetch:
+        entry["fetch"] = dict(fetch)
     entries.append(entry)
 
 

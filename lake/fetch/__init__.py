@@ -1,0 +1,1 @@
+"""Releases downloaded from their archives; it knows no mission."""

@@ -1,0 +1,493 @@
+"""Files over HTTP: streamed to the disk, resumed, verified, in parallel, and politely."""
+
+import hashlib
+import json
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from lake.errors import LacusError
+from lake.fetch.folder import Folder, partial, validators
+from lake.fetch.settings import Settings
+
+Report = Callable[[str, int | None, int | None], None]
+"""Called with what is under way, how much of it is done, and of how much where that is known."""
+
+_CHUNK = 1 << 18
+
+#: Seconds before the second try; each further wait is twice as long, up to the longest.
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+#: The longest wait that a server may ask for.
+_LONGEST_RETRY_AFTER = 600.0
+
+#: Answers that another time may be better ones.
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+#: Those of them that are sure to have done nothing.
+_REFUSALS = frozenset({429, 503})
+
+_LOST = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.HTTPError,
+)
+
+
+class FetchError(LacusError):
+    """Something that an archive did not give.
+
+    Parameters
+    ----------
+    url : str
+    problem : str
+        What came and what was expected.
+    status : int, optional
+        Of the HTTP answer.
+    """
+
+    def __init__(self, url: str, problem: str, status: int | None = None) -> None:
+        self.url = url
+        self.problem = problem
+        self.status = status
+        super().__init__(f"{url}: {problem}")
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the archive says that there is no such thing, rather than not now."""
+        return self.status in (404, 410)
+
+
+class Stopped(Exception):
+    """A thread of a fetch was told to end."""
+
+
+class Limiter:
+    """Lets at most so many requests begin in a second, over all threads.
+
+    A pause leaves no credit beyond one second's requests.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._interval = 1.0 / per_second
+        self._burst = max(0.0, 1.0 - self._interval)
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def delay(self, moment: float) -> float:
+        """Take a turn at a moment (seconds); gives the seconds to wait for it."""
+        with self._lock:
+            self._next = max(self._next, moment - self._burst)
+            turn, self._next = self._next, self._next + self._interval
+        return max(0.0, turn - moment)
+
+
+class Session(requests.Session):
+    """A session that keeps an archive's settings: rate, silence, tries; pyvo takes it, too.
+
+    Answers that may be better another time are asked for again, with growing waits or when the
+    server says; a POST only where it is sure that it had no effect. Any other answer is given
+    back as it is.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.limiter = Limiter(settings.requests_per_second)
+        self.stop = threading.Event()
+        self.headers["User-Agent"] = f"lacus/{version('lacus')}"
+        adapter = HTTPAdapter(pool_maxsize=settings.parallel)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+
+    def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        """Make a request in its turn, again where that may help."""
+        kwargs.setdefault("timeout", self.settings.timeout_s)
+        repeatable = str(method).upper() in ("GET", "HEAD")
+        for tried in range(1, self.settings.tries + 1):
+            self.pause(self.limiter.delay(time.monotonic()))
+            last = tried == self.settings.tries
+            try:
+                response = super().request(method, url, *args, **kwargs)
+            except _LOST as error:
+                sure = repeatable or isinstance(error, requests.ConnectTimeout)
+                if last or not sure:
+                    raise FetchError(str(url), lost(error, self.settings)) from error
+                self.pause(backoff(tried))
+                continue
+            except requests.RequestException as error:  # a URL that is none, endless redirects
+                raise FetchError(str(url), str(error)) from error
+            if last or response.status_code not in (_PASSING if repeatable else _REFUSALS):
+                return response
+            wait = retry_after(response.headers.get("Retry-After")) or backoff(tried)
+            response.close()
+            self.pause(wait)
+        raise AssertionError("there is a last try")
+
+    def pause(self, seconds: float) -> None:
+        """Wait; ends at once when the session is stopped."""
+        if self.stop.wait(seconds) if seconds > 0 else self.stop.is_set():
+            raise Stopped
+
+    def text(self, url: str) -> str:
+        """A small document, such as a listing.
+
+        Raises
+        ------
+        FetchError
+            If the server does not give it.
+        """
+        with self.get(url) as response:
+            expect(response, 200)
+            return response.text
+
+
+def backoff(tried: int) -> float:
+    """Seconds to wait after so many tries: doubled each time, with jitter."""
+    return min(_FIRST_WAIT * 2 ** (tried - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.0)
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header, which is a number or a date; None if it has neither."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return None
+    return min(max(seconds, 0.1), _LONGEST_RETRY_AFTER)
+
+
+def lost(error: Exception, settings: Settings) -> str:
+    """Say what became of a connection."""
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        return f"no answer within {settings.timeout_s:g} s"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"no secure connection: {error}"
+    if isinstance(error, requests.ConnectionError) and not isinstance(
+        getattr(error, "args", [None])[0], urllib3.exceptions.ProtocolError
+    ):
+        return f"no connection: {error}"
+    return f"the connection was cut: {error}"
+
+
+def expect(response: requests.Response, *statuses: int) -> None:
+    """Raise FetchError for an answer of another status than these."""
+    if response.status_code not in statuses:
+        reason = f"{response.status_code} {response.reason or ''}".strip()
+        raise FetchError(
+            response.url, f"the server answers {reason}; expected {statuses[0]}",
+            response.status_code,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file to be downloaded.
+
+    Attributes
+    ----------
+    name : str
+        Below the folder, with ``/``.
+    url : str
+    query : str, optional
+        The query that it answers, to be noted.
+    checksum : tuple, optional
+        Algorithm (``sha1``, ``md5``, ``sha256``) and digest, where the archive gives one.
+    stamp : str, optional
+        What a listing of the archive says of its version: a file of which it says the same as
+        before is not asked for.
+    """
+
+    name: str
+    url: str
+    query: str | None = None
+    checksum: tuple[str, str] | None = None
+    stamp: str | None = None
+
+
+def download(session: Session, wanted: Wanted, folder: Folder) -> None:
+    """Bring a file into a folder, as the archive has it now.
+
+    It is streamed beside its place. What came before a connection was cut, in this process or a
+    former one, is kept if the server says that the version is the same. The file takes its place
+    when it has the length and the checksum that were given, and is on the disk.
+
+    Raises
+    ------
+    FetchError
+        If the server does not give it, or gives something else.
+    """
+    here = folder.complete(wanted.name)
+    if here is not None and here.url == wanted.url:
+        if wanted.stamp is not None and here.stamp == wanted.stamp:
+            return
+        if folder.is_fresh(wanted.name) and wanted.stamp is None:
+            return
+    known = {}
+    if here is not None and here.url == wanted.url:
+        if here.etag:
+            known["If-None-Match"] = here.etag
+        if here.last_modified:
+            known["If-Modified-Since"] = here.last_modified
+    transfer = _Transfer(session, wanted, partial(folder.target(wanted.name)))
+    came = transfer.run(known)
+    if came is None:
+        if here is not None and here.stamp != wanted.stamp:
+            folder.note(replace(here, stamp=wanted.stamp))
+        return
+    folder.take(
+        wanted.name, url=wanted.url, query=wanted.query, etag=came.etag,
+        last_modified=came.last_modified, stamp=wanted.stamp, checksum=came.sha256,
+    )  # fmt: skip
+
+
+class _Unfinished(FetchError):
+    """What came is not the file, but it may be the next time."""
+
+
+@dataclass(frozen=True)
+class _Came:
+    """What a server said of the version that came, and the digest of its bytes."""
+
+    etag: str | None
+    last_modified: str | None
+    sha256: str
+
+
+class _Transfer:
+    """The way of a file to its `partial`."""
+
+    def __init__(self, session: Session, wanted: Wanted, part: Path) -> None:
+        self.session, self.wanted, self.part = session, wanted, part
+        # Beside the file's own name, as the part of it is.
+        self.memory = validators(part.with_suffix(""))
+
+    def run(self, known: Mapping[str, str]) -> _Came | None:
+        """Get the file, in as many tries as bring more of it; None if it is the known version."""
+        tried, most = 0, -1
+        while True:
+            try:
+                return self._try(known)
+            except (_Unfinished, *_LOST) as error:
+                had, most = most, max(most, self._size())
+                tried = 1 if most > had else tried + 1
+                if tried >= self.session.settings.tries:
+                    if isinstance(error, FetchError):
+                        raise
+                    problem = lost(error, self.session.settings)
+                    raise FetchError(self.wanted.url, problem) from error
+                self.session.pause(backoff(tried))
+
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _try(self, known: Mapping[str, str]) -> _Came | None:
+        """Get the rest, verify the whole."""
+        start, validator = self._begun()
+        headers = {"Accept-Encoding": "identity", **known}
+        if start:
+            headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+        with self.session.get(self.wanted.url, headers=headers, stream=True) as response:
+            if response.status_code in (304, 404, 410):
+                self._forget()
+            if response.status_code == 304:
+                return None
+            if response.status_code == 416 and start:
+                if _whole(response) != start:
+                    self._forget()
+                    raise _Unfinished(self.wanted.url, f"has no byte {start:,} any more")
+                return self._verified(start, self._remembered(), self._hashes())
+            expect(response, 200, 206)
+            if response.status_code == 206 and _first(response) != start:
+                self._forget()
+                raise _Unfinished(self.wanted.url, f"expected the bytes from {start:,} on")
+            resumed = response.status_code == 206
+            said = {
+                "url": self.wanted.url,
+                "etag": response.headers.get("ETag"),
+                "last_modified": response.headers.get("Last-Modified"),
+            }
+            if not resumed:
+                start = 0
+                self.part.unlink(missing_ok=True)
+                self.memory.write_text(json.dumps(said), encoding="utf-8")
+            hashes = self._hashes()
+            with self.part.open("ab") as stream:
+                self._stream(response, stream, hashes)
+            length = _length(response)
+            expected = None if length is None else start + length
+            return self._verified(expected, said, hashes)
+
+    def _stream(self, response: requests.Response, stream: IO[bytes], hashes: list[Any]) -> None:
+        # The bytes as they lie there: a file that is served as "gzip" stays one.
+        for chunk in response.raw.stream(_CHUNK, decode_content=False):
+            if self.session.stop.is_set():
+                raise Stopped
+            stream.write(chunk)
+            for each in hashes:
+                each.update(chunk)
+
+    def _begun(self) -> tuple[int, str]:
+        """Bytes that are here of the file, and what tells their version."""
+        said = self._remembered()
+        etag, modified = said.get("etag"), said.get("last_modified")
+        # A weak ETag does not promise the same bytes.
+        validator = etag if etag and not etag.startswith("W/") else modified
+        if said.get("url") == self.wanted.url and validator:
+            return self._size(), validator
+        return 0, ""
+
+    def _remembered(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self.memory.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def _forget(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.memory.unlink(missing_ok=True)
+
+    def _hashes(self) -> list[Any]:
+        """SHA-256, and the digest that the archive gives, of what is here already."""
+        checksum = self.wanted.checksum
+        names = ["sha256"] + ([checksum[0]] if checksum else [])
+        hashes = [hashlib.new(name, usedforsecurity=False) for name in names]
+        if self.part.exists():
+            with self.part.open("rb") as stream:
+                while chunk := stream.read(_CHUNK):
+                    for each in hashes:
+                        each.update(chunk)
+        return hashes
+
+    def _verified(self, expected: int | None, said: Mapping[str, Any], hashes: list[Any]) -> _Came:
+        size = self._size()
+        if expected is not None and size != expected:
+            if size > expected:
+                self._forget()
+            raise _Unfinished(self.wanted.url, f"{size:,} bytes came; expected {expected:,}")
+        if self.wanted.checksum is not None:
+            algorithm, wanted = self.wanted.checksum
+            found = hashes[1].hexdigest()
+            if found != wanted.lower():
+                self._forget()
+                raise _Unfinished(self.wanted.url, f"its {algorithm} is {found}; expected {wanted}")
+        return _Came(said.get("etag"), said.get("last_modified"), hashes[0].hexdigest())
+
+
+def _length(response: requests.Response) -> int | None:
+    """Content-Length of an answer."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
+
+
+def _first(response: requests.Response) -> int | None:
+    """First byte of an answer to a Range: ``bytes 100-199/200``."""
+    text = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    return int(text) if text.isdigit() else None
+
+
+def _whole(response: requests.Response) -> int | None:
+    """Length of the file, as an answer to a Range that cannot be had gives it: ``bytes */200``."""
+    text = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(text) if text.isdigit() else None
+
+
+def each(
+    session: Session, items: Sequence[Any], do: Callable[[Any], None], report: Callable[[int], None]
+) -> list[FetchError]:
+    """Do something with every item, in a few threads; failures are collected, in order.
+
+    Ctrl-C, or another error, ends all threads soon.
+
+    Parameters
+    ----------
+    session : Session
+        Its settings say how many threads; it is told to stop when they are to end.
+    items : sequence
+    do : callable
+        Raises FetchError for what cannot be had.
+    report : callable
+        Called with the number of items that are done.
+    """
+    todo: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+    for numbered in enumerate(items):
+        todo.put(numbered)
+    done: queue.SimpleQueue[tuple[int, BaseException | None]] = queue.SimpleQueue()
+
+    def work() -> None:
+        while not session.stop.is_set():
+            try:
+                number, item = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                do(item)
+                done.put((number, None))
+            except BaseException as error:  # for the thread that waits
+                done.put((number, error))
+
+    failures: dict[int, FetchError] = {}
+    with _threads(session, min(session.settings.parallel, len(items)), work):
+        for count in range(1, len(items) + 1):
+            number, error = done.get()
+            if isinstance(error, FetchError):
+                failures[number] = error
+            elif error is not None:
+                raise error
+            report(count)
+    return [failures[number] for number in sorted(failures)]
+
+
+@contextmanager
+def _threads(session: Session, number: int, work: Callable[[], None]) -> Iterator[None]:
+    """Threads that end, finished or not, with the block; one that hears no byte is left alone."""
+    # Daemons: a process that ends does not wait for a silent server.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    except BaseException:
+        session.stop.set()
+        for thread in threads:
+            thread.join(timeout=1.0)
+        raise
+    for thread in threads:
+        thread.join()
+
+
+def download_all(
+    session: Session, files: Sequence[Wanted], folder: Folder, report: Report, what: str = "files"
+) -> list[FetchError]:
+    """Bring files into a folder, some at a time; one that fails does not stop the others.
+
+    Returns
+    -------
+    list of FetchError
+        What could not be had, in the order of the files.
+    """
+    report(what, 0, len(files))
+    return each(
+        session, files, lambda wanted: download(session, wanted, folder),
+        lambda done: report(what, done, len(files)),
+    )  # fmt: skip
