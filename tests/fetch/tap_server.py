@@ -6,15 +6,12 @@ It answers from Arrow tables in an in-memory DuckDB. Standards: TAP 1.1, UWS 1.1
 import email.policy
 import io
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 import duckdb
@@ -23,7 +20,11 @@ import pyarrow as pa
 from astropy.io import votable
 from astropy.table import MaskedColumn, Table
 
+from tests.fetch.server import Document, Seen, Server, _Handler
+
 NULL_INT = -(2**31)
+
+_VOTABLE = {"Content-Type": "application/x-votable+xml"}
 
 #: The geometry of ADQL that the client uses, as macros; angles in degrees.
 _GEOMETRY = """
@@ -40,55 +41,28 @@ CREATE MACRO adql_contains(p, c) AS CAST(2 * asin(least(1, sqrt(
 class Job:
     """One UWS job."""
 
-    number: int
+    number: str
     parameters: dict[str, str]
     uploads: dict[str, pa.Table]
     phase: str = "PENDING"
     polls: int = 0
     error: str | None = None
-    result: bytes | None = None
 
 
 @dataclass
-class Fault:
-    """What is done instead of an answer, to some requests.
+class TapServer(Server):
+    """A TAP service; use it as a context manager.
+
+    Results are documents of the `Server`: its faults, by path, hold for them too.
 
     Attributes
     ----------
-    path : str
-        Regular expression of the method and the path, as ``GET .*/results/result``.
-    times : int
-        How many requests it strikes.
-    status : int
-        Answered in place of the true one; 0: the answer is true, as far as it comes.
-    body : bytes
-    headers : dict
-    cut_after : int, optional
-        Bytes of the body after which the connection is cut.
-    pause : float
-        Seconds of silence before the answer.
-    """
-
-    path: str
-    times: int = 1
-    status: int = 0
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    cut_after: int | None = None
-    pause: float = 0.0
-
-
-@dataclass
-class TapServer:
-    """A running service.
-
-    Attributes
-    ----------
-    url : str
     serialization : str
         Of the answers.
     geometry : bool
         Whether the service knows ADQL's geometry; that of the Chandra catalogue does not.
+    redirects : bool
+        Whether a sync answer is elsewhere (303), as that service has it.
     max_rows : int, optional
         Rows of any answer; more are cut off and told as OVERFLOW.
     silent_max_rows : int, optional
@@ -101,69 +75,65 @@ class TapServer:
         Phase in which every job that is run ends, or stays.
     error : str, optional
         Text with which every query fails.
-    ranges : bool
-        Whether a part of a result can be had.
-    requests : list of str
-        Method and path of all requests, in order.
     queries : list of (str, str)
         ``sync`` or ``async``, and the ADQL, of all queries that were run.
+    uploaded : list of pyarrow.Table
     jobs : dict
         Those that are not deleted.
     """
 
-    url: str = ""
     serialization: Literal["binary2", "tabledata"] = "binary2"
     geometry: bool = True
+    redirects: bool = False
     max_rows: int | None = None
     silent_max_rows: int | None = None
     busy_polls: int = 0
     waits: bool = True
     phase: str | None = None
     error: str | None = None
-    ranges: bool = True
-    faults: list[Fault] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
     queries: list[tuple[str, str]] = field(default_factory=list)
     uploaded: list[pa.Table] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
-    before_answer: Callable[[str], None] = lambda path: None
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    _made: int = 0
+    units: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.connection = duckdb.connect()
         self.connection.execute(_GEOMETRY)
+        self._made = 0
+
+    def __enter__(self) -> "TapServer":
+        super().__enter__()
+        return self
+
+    @property
+    def tap(self) -> str:
+        """The service's URL."""
+        return f"{self.url}/tap"
 
     def load(self, tables: Mapping[str, pa.Table]) -> None:
         """Serve tables under their names, ``schema.name`` or ``name``; replaces former ones."""
-        with self.lock:
+        with self._lock:
             for name, table in tables.items():
-                schema, _, _ = name.rpartition(".")
-                if schema:
-                    self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-                self.connection.register("given", table)
-                self.connection.execute(f"CREATE OR REPLACE TABLE {name} AS FROM given")
-                self.connection.unregister("given")
-            self.units = {
-                f.name: f.metadata[b"unit"].decode()
-                for table in tables.values()
-                for f in table.schema
-                if f.metadata and b"unit" in f.metadata
-            }
+                self._load(name, table)
 
-    def strike(self, method: str, path: str) -> Fault | None:
-        """Take the next fault for a request."""
-        with self.lock:
-            for fault in self.faults:
-                if fault.times and re.fullmatch(fault.path, f"{method} {path}"):
-                    fault.times -= 1
-                    return fault
-        return None
+    def _load(self, name: str, table: pa.Table) -> None:
+        schema, _, _ = name.rpartition(".")
+        if schema:
+            self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        self.connection.register("given", table)
+        self.connection.execute(f"CREATE OR REPLACE TABLE {name} AS FROM given")
+        self.connection.unregister("given")
+        for f in table.schema:
+            if f.metadata and b"unit" in f.metadata:
+                self.units[f.name] = f.metadata[b"unit"].decode()
 
-    def run(self, mode: str, parameters: Mapping[str, str], uploads: Mapping[str, pa.Table]) -> bytes:
+    def run(
+        self, mode: str, parameters: Mapping[str, str], uploads: Mapping[str, pa.Table]
+    ) -> bytes:
         """Answer a query as a VOTable; a query that fails raises ValueError."""
         query = parameters.get("QUERY", "")
-        with self.lock:
+        with self._lock:
             self.queries.append((mode, query))
             if self.error:
                 raise ValueError(self.error)
@@ -173,7 +143,7 @@ class TapServer:
                 raise ValueError("function CIRCLE not found")
             for name, table in uploads.items():
                 self.uploaded.append(table)
-                self.load_upload(name, table)
+                self._load(f"tap_upload.{name}", table)
             try:
                 rows = self.connection.execute(_sql(query)).to_arrow_table()
             except duckdb.Error as error:
@@ -183,21 +153,108 @@ class TapServer:
         overflow = bool(limits) and rows.num_rows > min(limits)
         rows = rows.slice(0, min(limits)) if overflow else rows
         rows = rows.slice(0, self.silent_max_rows)
-        with self.lock:
+        with self._lock:
             self._made += 1
             stamp = self._made
         return document(rows, self.serialization, self.units, overflow=overflow, stamp=stamp)
 
-    def load_upload(self, name: str, table: pa.Table) -> None:
-        """Make an uploaded table known as ``tap_upload.NAME``."""
-        self.connection.execute("CREATE SCHEMA IF NOT EXISTS tap_upload")
-        self.connection.register("given", table)
-        self.connection.execute(f"CREATE OR REPLACE TABLE tap_upload.{name} AS FROM given")
-        self.connection.unregister("given")
-
     def asked(self, mode: str) -> list[str]:
         """Queries that were run in a mode."""
         return [query for how, query in self.queries if how == mode]
+
+    def answer(self, handler: _Handler, method: str, seen: Seen) -> bool:
+        """Answer as TAP and UWS have it; results are left to the documents."""
+        parameters = {key.upper(): values[0] for key, values in seen.query.items()}
+        more, uploads = _form(seen.headers.get("Content-Type", ""), seen.body)
+        parameters |= more
+        match (method, *seen.path.removeprefix("/tap/").split("/")):
+            case ("GET" | "POST", "sync"):
+                self._sync(handler, parameters, uploads)
+            case ("POST", "async"):
+                number = f"j{self._next()}"
+                self.jobs[number] = Job(number, parameters, uploads)
+                self._see(handler, f"async/{number}")
+            case ("GET", "async", number) if number in self.jobs:
+                self._job(handler, self.jobs[number], parameters)
+            case ("DELETE", "async", number) if number in self.jobs:
+                del self.jobs[number]
+                self.documents.pop(f"/tap/async/{number}/results/result", None)
+                self._see(handler, "async")
+            case ("POST", "async", number, "phase") if number in self.jobs:
+                job = self.jobs[number]
+                if parameters.get("PHASE") == "RUN" and job.phase in ("PENDING", "HELD"):
+                    job.phase = "QUEUED"
+                self._see(handler, f"async/{number}")
+            case ("GET", "async", number, "error") if number in self.jobs:
+                handler.send(200, error_document(self.jobs[number].error or ""), _VOTABLE)
+            case _:
+                return False
+        return True
+
+    def _next(self) -> int:
+        with self._lock:
+            self._made += 1
+            return self._made
+
+    def _see(self, handler: _Handler, path: str) -> None:
+        handler.send(303, b"", {"Location": f"{self.tap}/{path}"})
+
+    def _sync(
+        self, handler: _Handler, parameters: dict[str, str], uploads: dict[str, pa.Table]
+    ) -> None:
+        try:
+            body = self.run("sync", parameters, uploads)
+        except ValueError as error:
+            handler.send(400, error_document(str(error)), _VOTABLE)
+            return
+        if not self.redirects:
+            handler.send(200, body, _VOTABLE)
+            return
+        path = f"results/s{self._next()}"
+        self.documents[f"/tap/{path}"] = Document(body, content_type=_VOTABLE["Content-Type"])
+        self._see(handler, path)
+
+    def _job(self, handler: _Handler, job: Job, parameters: dict[str, str]) -> None:
+        with self._lock:
+            busy = job.phase in ("QUEUED", "EXECUTING")
+            job.polls += busy
+            waiting = busy and job.polls <= self.busy_polls
+            if waiting:
+                job.phase = "EXECUTING" if job.polls > 1 else "QUEUED"
+        if waiting and self.waits and "WAIT" in parameters:
+            self.closing.wait(min(float(parameters["WAIT"]), 0.02))
+        if busy and not waiting:
+            self._finish(job)
+        result = (
+            f'<uws:result id="result" xlink:href="{self.tap}/async/{job.number}/results/result"/>'
+        )
+        message = f"<uws:message>{escape((job.error or '')[:12])}</uws:message>"
+        summary = f'<uws:errorSummary type="fatal" hasDetail="true">{message}</uws:errorSummary>'
+        text = f"""<?xml version="1.0" encoding="UTF-8"?>
+<uws:job xmlns:uws="http://www.ivoa.net/xml/UWS/v1.0" xmlns:xlink="http://www.w3.org/1999/xlink"
+ xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" version="{"1.1" if self.waits else "1.0"}">
+<uws:jobId>{job.number}</uws:jobId><uws:ownerId xsi:nil="true"/><uws:phase>{job.phase}</uws:phase>
+<uws:quote xsi:nil="true"/><uws:startTime xsi:nil="true"/><uws:endTime xsi:nil="true"/>
+<uws:executionDuration>3600</uws:executionDuration>
+<uws:destruction>2027-06-01T00:00:00Z</uws:destruction><uws:parameters/>
+<uws:results>{result if job.phase == "COMPLETED" else ""}</uws:results>
+{summary if job.error else ""}
+</uws:job>"""
+        handler.send(200, text.encode(), {"Content-Type": "application/xml"})
+
+    def _finish(self, job: Job) -> None:
+        if self.phase is not None:
+            job.phase = self.phase
+            return
+        try:
+            body = self.run("async", job.parameters, job.uploads)
+        except ValueError as error:
+            job.error, job.phase = str(error), "ERROR"
+            return
+        kind = _VOTABLE["Content-Type"]
+        path = f"/tap/async/{job.number}/results/result"
+        self.documents[path] = Document(body, content_type=kind)
+        job.phase = "COMPLETED"
 
 
 def _sql(adql: str) -> str:
@@ -263,147 +320,6 @@ def error_document(message: str) -> bytes:
     ).encode()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: "_Server"
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self._handle()
-
-    def do_POST(self) -> None:
-        self._handle()
-
-    def do_DELETE(self) -> None:
-        self._handle()
-
-    def _handle(self) -> None:
-        tap = self.server.tap
-        parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with tap.lock:
-            tap.requests.append(f"{self.command} {parts.path}")
-        self.fault = tap.strike(self.command, parts.path)
-        tap.before_answer(f"{self.command} {parts.path}")
-        if self.fault is not None:
-            time.sleep(self.fault.pause)
-            if self.fault.status:
-                self._send(self.fault.status, self.fault.body, headers=self.fault.headers)
-                return
-        parameters = {k.upper(): v for k, v in parse_qsl(parts.query)}
-        uploads: dict[str, pa.Table] = {}
-        if body:
-            more, uploads = _form(self.headers.get("Content-Type", ""), body)
-            parameters |= more
-        self._answer(parts.path.removeprefix("/tap/").split("/"), parameters, uploads)
-
-    def _answer(
-        self, path: list[str], parameters: dict[str, str], uploads: dict[str, pa.Table]
-    ) -> None:
-        tap = self.server.tap
-        if path == ["sync"]:
-            try:
-                self._votable(tap.run("sync", parameters, uploads))
-            except ValueError as error:
-                self._send(400, error_document(str(error)))
-            return
-        if path == ["async"] and self.command == "POST":
-            with tap.lock:
-                tap._made += 1
-                number = f"j{tap._made}"
-                tap.jobs[number] = Job(tap._made, parameters, uploads)
-            self._see(f"async/{number}")
-            return
-        if path[0] != "async" or len(path) < 2 or path[1] not in tap.jobs:
-            self._send(404, b"no such job", kind="text/plain")
-            return
-        job = tap.jobs[path[1]]
-        match (self.command, *path[2:]):
-            case ("DELETE",):
-                del tap.jobs[path[1]]
-                self._see("async")
-            case ("GET",):
-                self._job(path[1], job, parameters)
-            case ("POST", "phase"):
-                if parameters.get("PHASE") == "RUN" and job.phase in ("PENDING", "HELD"):
-                    job.phase = "QUEUED"
-                self._see(f"async/{path[1]}")
-            case ("GET", "results", "result") if job.result is not None:
-                self._votable(job.result)
-            case ("GET", "error") if job.error is not None:
-                self._send(200, error_document(job.error))
-            case _:
-                self._send(404, b"no such thing", kind="text/plain")
-
-    def _job(self, number: str, job: Job, parameters: dict[str, str]) -> None:
-        tap = self.server.tap
-        with tap.lock:
-            if job.phase in ("QUEUED", "EXECUTING"):
-                job.polls += 1
-                if job.polls <= tap.busy_polls:
-                    job.phase = "EXECUTING" if job.polls > 1 else "QUEUED"
-                elif tap.phase is not None:
-                    job.phase = tap.phase
-                else:
-                    try:
-                        job.result = tap.run("async", job.parameters, job.uploads)
-                        job.phase = "COMPLETED"
-                    except ValueError as error:
-                        job.error, job.phase = str(error), "ERROR"
-        if tap.waits and "WAIT" in parameters and job.phase in ("QUEUED", "EXECUTING"):
-            time.sleep(min(float(parameters["WAIT"]), 0.02))
-        result = f'<uws:result id="result" xlink:href="{tap.url}/async/{number}/results/result"/>'
-        summary = f"<uws:message>{escape((job.error or '')[:20])}</uws:message>"
-        text = f"""<?xml version="1.0" encoding="UTF-8"?>
-<uws:job xmlns:uws="http://www.ivoa.net/xml/UWS/v1.0" xmlns:xlink="http://www.w3.org/1999/xlink"
- xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" version="{"1.1" if tap.waits else "1.0"}">
-<uws:jobId>{number}</uws:jobId><uws:ownerId xsi:nil="true"/><uws:phase>{job.phase}</uws:phase>
-<uws:quote xsi:nil="true"/><uws:startTime xsi:nil="true"/><uws:endTime xsi:nil="true"/>
-<uws:executionDuration>3600</uws:executionDuration>
-<uws:destruction>2030-01-01T00:00:00Z</uws:destruction><uws:parameters/>
-<uws:results>{result if job.phase == "COMPLETED" else ""}</uws:results>
-{f'<uws:errorSummary type="fatal" hasDetail="true">{summary}</uws:errorSummary>' if job.error else ""}
-</uws:job>"""
-        self._send(200, text.encode(), kind="application/xml")
-
-    def _see(self, path: str) -> None:
-        self._send(303, b"", headers={"Location": f"{self.server.tap.url}/{path}"})
-
-    def _votable(self, body: bytes) -> None:
-        tag = f'"{hash(body)}"'
-        start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if start and self.server.tap.ranges and self.headers.get("If-Range") == tag:
-            first = int(start[1])
-            about = {"ETag": tag, "Content-Range": f"bytes {first}-{len(body) - 1}/{len(body)}"}
-            self._send(206, body[first:], headers=about)
-            return
-        self._send(200, body, headers={"ETag": tag})
-
-    def _send(
-        self,
-        status: int,
-        body: bytes,
-        *,
-        kind: str = "application/x-votable+xml",
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        for key, value in (headers or {}).items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.fault is not None and self.fault.cut_after is not None:
-            self.wfile.write(body[: self.fault.cut_after])
-            self.wfile.flush()
-            self.close_connection = True
-            self.connection.close()
-            return
-        self.wfile.write(body)
-
-
 def _form(content_type: str, body: bytes) -> tuple[dict[str, str], dict[str, pa.Table]]:
     """Parameters and uploaded tables of a request, of either encoding."""
     if not content_type.startswith("multipart/"):
@@ -426,29 +342,3 @@ def _uploaded(content: bytes) -> pa.Table:
     table = votable.parse_single_table(io.BytesIO(content)).to_table(use_names_over_ids=True)
     return pa.table({name: [str(v) if table[name].dtype.kind in "OUS" else v.item()
                             for v in table[name]] for name in table.colnames})  # fmt: skip
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    tap: TapServer
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a client that went away
-
-
-@contextmanager
-def serving(tables: Mapping[str, pa.Table], **options: object) -> Iterator[TapServer]:
-    """Serve tables over TAP until the block ends."""
-    tap = TapServer(**options)  # type: ignore[arg-type]
-    tap.load(tables)
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.tap = tap
-    tap.url = f"http://127.0.0.1:{server.server_port}/tap"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield tap
-    finally:
-        server.shutdown()
-        server.server_close()
-        tap.connection.close()
