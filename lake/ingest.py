@@ -12,6 +12,7 @@ from lake import checks, contracts, inputs, records
 from lake.commit import Commit, Stage, Staged, merge, now
 from lake.conform import conform
 from lake.errors import InputError
+from lake.fetch.folder import origins
 from lake.home import Home
 from lake.inputs import RecordRole, TableRole
 from lake.intake import Batch, refused
@@ -116,6 +117,7 @@ class _Job:
         self, home: Home, mission: str, release: str, todo: Plan, progress: Progress
     ) -> None:
         self.store, self.mission, self.release, self.todo = home.store, mission, release, todo
+        self.root = home.root
         self.progress = progress
         self.roles = inputs.roles(mission)
         self.gone, self.kept = todo.gone, todo.kept
@@ -345,7 +347,34 @@ class _Job:
                 [*here, role, gone],
             )
         if taken:
-            commit.insert("meta.files", _rows(taken, self.release, commit.snapshot))
+            commit.insert("meta.files", self._rows(taken, commit.snapshot))
+
+    def _rows(self, taken: Sequence[Record], snapshot: int) -> pa.Table:
+        """Rows of `meta.files`."""
+        number, files = len(taken), [r.file for r in taken]
+        urls, queries = origins(self.root, files)
+        columns = {
+            "mission": [f.mission for f in files],
+            "release": [self.release] * number,
+            "role": [f.role for f in files],
+            "name": [f.path.name for f in files],
+            "path": [str(f.path) for f in files],
+            "url": urls,
+            "query": queries,
+            "size": [f.size for f in files],
+            "mtime_ns": [f.mtime_ns for f in files],
+            "sha256": [f.sha256 or None for f in files],
+            "options": [f.options_json for f in files],
+            "reader_version": [r.version for r in taken],
+            "status": [r.status for r in taken],
+            "reason": [r.reason for r in taken],
+            "rows_read": [r.rows_read for r in taken],
+            "rows_committed": [r.rows_committed for r in taken],
+            "rows_rejected": [r.rows_rejected for r in taken],
+            "ingested_at": [now()] * number,
+            "snapshot": [snapshot] * number,
+        }
+        return pa.table(columns, contracts.table("meta.files").schema())
 
     def discard(self) -> None:
         """Remove what is staged and was not registered."""
@@ -353,31 +382,6 @@ class _Job:
         self.alone.close()
         for path in self.paths:
             path.unlink(missing_ok=True)
-
-
-def _rows(taken: Sequence[Record], release: str, snapshot: int) -> pa.Table:
-    """Rows of `meta.files`."""
-    number, files = len(taken), [r.file for r in taken]
-    columns = {
-        "mission": [f.mission for f in files],
-        "release": [release] * number,
-        "role": [f.role for f in files],
-        "name": [f.path.name for f in files],
-        "path": [str(f.path) for f in files],
-        "size": [f.size for f in files],
-        "mtime_ns": [f.mtime_ns for f in files],
-        "sha256": [f.sha256 or None for f in files],
-        "options": [f.options_json for f in files],
-        "reader_version": [r.version for r in taken],
-        "status": [r.status for r in taken],
-        "reason": [r.reason for r in taken],
-        "rows_read": [r.rows_read for r in taken],
-        "rows_committed": [r.rows_committed for r in taken],
-        "rows_rejected": [r.rows_rejected for r in taken],
-        "ingested_at": [now()] * number,
-        "snapshot": [snapshot] * number,
-    }
-    return pa.table(columns, contracts.table("meta.files").schema())
 
 
 def _stored(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, pa.Field]:

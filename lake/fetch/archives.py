@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from lake import contracts
 from lake.errors import UsageError
-from lake.fetch.download import FetchError, Report, Session
+from lake.fetch.download import Report
 from lake.fetch.folder import ARCHIVE, Entry, Folder
+from lake.fetch.session import FetchError, Session
 from lake.fetch.settings import Settings, settings
 from lake.home import Home, Source, check_release
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -178,12 +178,22 @@ class Folder:
             self._fresh.add(entry.name)
 
     def keep(self, names: Iterable[str]) -> list[str]:
-        """Remove all noted files but these; gives the names of those removed, sorted."""
-        gone = sorted(set(self._entries) - set(names))
+        """Remove all noted files but these, and what was begun of others.
+
+        Returns
+        -------
+        list of str
+            Names of the files that were removed, sorted.
+        """
+        wanted = set(names)
+        begun = {partial(self.target(name)) for name in wanted}
+        for part in self.path.rglob("*.part"):
+            if part not in begun:
+                part.unlink()
+                validators(part.with_suffix("")).unlink(missing_ok=True)
+        gone = sorted(set(self._entries) - wanted)
         for name in gone:
-            path = self.target(name)
-            for each in (path, partial(path), validators(path)):
-                each.unlink(missing_ok=True)
+            self.target(name).unlink(missing_ok=True)
             with self._lock:
                 self._append({"removed": name})
                 del self._entries[name]
@@ -267,8 +277,8 @@ def digest(parts: Iterable[object]) -> str:
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()
 
 
-def origins(root: Path, files: Iterable[InputFile]) -> list[tuple[str | None, str | None]]:
-    """URL and query of input files; both null for those that were not fetched into this home.
+def origins(root: Path, files: Sequence[InputFile]) -> tuple[list[str | None], list[str | None]]:
+    """URLs and queries of input files; null for those that were not fetched into this home.
 
     The notes of a folder are read once, and no others than those of folders that hold a file.
 
@@ -276,21 +286,23 @@ def origins(root: Path, files: Iterable[InputFile]) -> list[tuple[str | None, st
     ----------
     root : Path
         Of the home.
-    files : iterable of InputFile
+    files : sequence of InputFile
         As they were read: a file that was changed here since it was fetched is from nowhere.
     """
     above = f"{root / ARCHIVE}{os.sep}"
+    urls: list[str | None] = [None] * len(files)
+    queries = urls.copy()
     folders: dict[str, Mapping[str, Entry]] = {}
-    found: list[tuple[str | None, str | None]] = []
-    for file in files:
-        path, entry = str(file.path), None
-        parts = path[len(above) :].split(os.sep, 3) if path.startswith(above) else []
-        if len(parts) == 4:
-            *place, name = parts
-            folder = os.path.join(above, *place)
-            if folder not in folders:
-                folders[folder] = Folder(Path(folder)).entries
-            entry = folders[folder].get(name.replace(os.sep, "/"))
-        known = entry is not None and entry.sha256 == file.sha256
-        found.append((entry.url, entry.query) if entry and known else (None, None))
-    return found
+    for at, file in enumerate(files):
+        path = str(file.path)
+        # <mission>/<release>/<archive>/<name>
+        place = path[len(above) :].split(os.sep, 3) if path.startswith(above) else ()
+        if len(place) < 4:
+            continue
+        folder = os.path.join(above, *place[:3])
+        if folder not in folders:
+            folders[folder] = Folder(Path(folder)).entries
+        entry = folders[folder].get(place[3].replace(os.sep, "/"))
+        if entry is not None and entry.sha256 == file.sha256:
+            urls[at], queries[at] = entry.url, entry.query
+    return urls, queries

@@ -8,11 +8,20 @@ from lake.sdss.label_catalogue import LABELS_ROLE
 from lake.sdss.spectra import records
 
 if TYPE_CHECKING:
+    from lake.sdss.archive import ARCHIVES
     from lake.sdss.own import classify_files, preprocess_files
     from lake.sdss.picture import plot
     from lake.sdss.spectra import read_spectrum
 
-__all__ = ["CITATIONS", "ROLES", "classify_files", "plot", "preprocess_files", "read_spectrum"]
+__all__ = [
+    "ARCHIVES",
+    "CITATIONS",
+    "ROLES",
+    "classify_files",
+    "plot",
+    "preprocess_files",
+    "read_spectrum",
+]
 
 ROLES = {
     "spectra": RecordRole(
@@ -43,7 +52,7 @@ CITATIONS = (
 
 
 _LATER = {
-    "classify_files": "own", "preprocess_files": "own", "plot": "picture",
+    "ARCHIVES": "archive", "classify_files": "own", "preprocess_files": "own", "plot": "picture",
     "read_spectrum": "spectra",
 }  # fmt: skip
 

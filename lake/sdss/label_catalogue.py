@@ -15,6 +15,12 @@ from lake.formats.sexagesimal import degrees
 from lake.inputs import InputFile, TableRole
 
 _SPECOBJID = ("specobjid", "specobj_id")
+#: What files call the plate, MJD and fibre of a spectrum, in lower case.
+KEY_NAMES = {
+    "plate": ("plate", "plateid"),
+    "mjd": ("mjd",),
+    "fiber": ("fiberid", "fiber", "fibre", "fiber_id"),
+}
 #: What the catalogues of MaStar, APOGEE, SDSS, SIMBAD and LAMOST call each column, in lower case;
 #: of several that a file has, the first counts.
 _NAMES = {
@@ -22,9 +28,7 @@ _NAMES = {
         "spec_id", "object_id", "obj_id", "apogee_id", "mangaid", "mangaid_1", "targetid",
         "bestobjid", "objid", "main_id", "object", "name", "obsid", *_SPECOBJID,
     ),
-    "plate": ("plate", "plateid"),
-    "mjd": ("mjd",),
-    "fiber": ("fiberid", "fiber", "fibre", "fiber_id"),
+    **KEY_NAMES,
     "ra_deg": ("ra_deg", "ra", "plug_ra", "raj2000", "_raj2000", "ra_icrs", "radeg", "ra_1"),
     "dec_deg": (
         "dec_deg", "dec", "plug_dec", "dej2000", "_dej2000", "decj2000", "_decj2000", "de_icrs",
@@ -48,7 +52,8 @@ _NAMES = {
 }  # fmt: skip
 #: Columns that name the file of the spectrum, and so its plate, MJD and fibre.
 _FILE_NAMES = ("url", "filename", "file_name", "file", "file_path", "path", "specfile", "spec_file")
-_SPECTRUM = r"(?:^|[^0-9])(?P<plate>[0-9]{3,5})-(?P<mjd>[0-9]{5})-(?P<fiber>[0-9]{1,4})(?:[^0-9]|$)"
+#: Plate, MJD and fibre in a file's name or an identifier.
+SPECTRUM = r"(?:^|[^0-9])(?P<plate>[0-9]{3,5})-(?P<mjd>[0-9]{5})-(?P<fiber>[0-9]{1,4})(?:[^0-9]|$)"
 _FIELDS = {
     "object_field": "object_id",
     "spectral_field": "class_original",
@@ -244,7 +249,7 @@ def _values(array: pa.Array, target: str, file: InputFile, start: int) -> pa.Arr
 
 def _from_names(texts: pa.Array) -> dict[str, pa.Array]:
     """Plate, MJD and fibre that file names or identifiers hold."""
-    found = pc.extract_regex(texts, _SPECTRUM)
+    found = pc.extract_regex(texts, SPECTRUM)
     return {key: pc.struct_field(found, key).cast(pa.int32()) for key in _SPECTRUM_KEY}
 
 

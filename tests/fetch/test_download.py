@@ -7,9 +7,10 @@ import threading
 
 import pytest
 
-from lake.fetch import download as http
-from lake.fetch.download import FetchError, Limiter, Session, Wanted, download, download_all
+from lake.fetch import session as http
+from lake.fetch.download import Wanted, download, download_all
 from lake.fetch.folder import Folder, partial, validators
+from lake.fetch.session import FetchError, Limiter, Session
 from lake.fetch.settings import Settings
 from tests.fetch.server import Fault, Server
 
