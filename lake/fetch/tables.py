@@ -35,11 +35,11 @@ def keep_table(
     url, query, stamp : str
         To be noted: see `lake.fetch.folder.Entry`.
     order : sequence of str
-        Columns that the rows are sorted by, those of them that the table has.
+        Columns that the rows are sorted by, those of them that the table has; then by the others.
     """
-    keys = [(key, "ascending") for key in order if key in table.column_names]
-    if keys:
-        table = table.sort_by(keys)
+    keys = [key for key in order if key in table.column_names]
+    keys += [f.name for f in table.schema if f.name not in keys and not pa.types.is_nested(f.type)]
+    table = table.sort_by([(key, "ascending") for key in keys])
     path = folder.target(name)
     here = folder.complete(name)
     part = partial(path)

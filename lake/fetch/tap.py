@@ -20,8 +20,9 @@ import pyarrow as pa
 import requests
 
 from lake.errors import InputError, LacusError
-from lake.fetch.download import FetchError, Session, Wanted, download, expect
+from lake.fetch.download import Wanted, download
 from lake.fetch.folder import Folder, partial
+from lake.fetch.session import FetchError, Session, expect
 from lake.formats import read_votable
 from lake.formats.votable_write import write_votable
 
@@ -36,6 +37,8 @@ _FIRST_POLL, _LONGEST_POLL = 1.0, 30.0
 #: The longest that a service is asked to hold its answer back until a job's phase changes.
 _LONGEST_WAIT = 60
 
+#: Folder below a download folder for what belongs to answers that are under way.
+ANSWERS = ".answers"
 _ANSWER, _JOB = "answer", "job.json"
 
 
@@ -113,19 +116,20 @@ def ask(session: Session, query: Query) -> pa.Table:
 
 
 @contextmanager
-def answer(session: Session, query: Query, place: Path) -> Iterator[pa.Table]:
+def answer(session: Session, query: Query, folder: Folder, name: str) -> Iterator[pa.Table]:
     """Run a query as a job; gives the rows of its answer.
 
-    The job's URL, and what has come of its result, are kept in a folder: another process that
+    The job's URL, and what has come of its result, are kept beside the file: another process that
     asks the same goes on where one was killed or lost the service, with the same job if the
-    service still has it. The job and the folder go when the block ends, or the query fails.
+    service still has it. The job and what is kept go when the block ends, or the query fails.
 
     Parameters
     ----------
     session : Session
     query : Query
-    place : Path
-        The folder, of this query alone.
+    folder : Folder
+    name : str
+        Of the file that is to be made of the answer.
 
     Raises
     ------
@@ -134,6 +138,7 @@ def answer(session: Session, query: Query, place: Path) -> Iterator[pa.Table]:
     FetchError
         If the job fails, or its result cannot be had.
     """
+    place = folder.path / ANSWERS / name
     place.mkdir(parents=True, exist_ok=True)
     job = _Job(session, query, place)
     try:
@@ -290,6 +295,11 @@ class _Job:
             with suppress(FetchError):
                 self.session.delete(self.url, allow_redirects=False)
         shutil.rmtree(self.place, ignore_errors=True)
+
+
+def forget_answers(folder: Folder) -> None:
+    """Remove what is left of answers that nobody will ask for again."""
+    shutil.rmtree(folder.path / ANSWERS, ignore_errors=True)
 
 
 def _rows(query: Query, source: Path | bytes) -> pa.Table:

@@ -10,9 +10,10 @@ import time
 import pyarrow as pa
 import pytest
 
-from lake.fetch import download as http
-from lake.fetch import tap
-from lake.fetch.download import FetchError, Session
+from lake.errors import LacusError
+from lake.fetch import session as http
+from lake.fetch.folder import Folder
+from lake.fetch.session import FetchError, Session
 from lake.fetch.settings import Settings
 from lake.fetch.tap import Overflow, Query, QueryError, answer, ask
 from tests.fetch.server import Fault
@@ -63,8 +64,13 @@ def session(**settings) -> Session:
 
 
 def run(server, place, adql=ADQL, **query) -> pa.Table:
-    with answer(session(), Query(server.tap, adql, **query), place / "q") as table:
+    with answer(session(), Query(server.tap, adql, **query), Folder(place), "q") as table:
         return table
+
+
+def left(place) -> list[str]:
+    """What is kept of answers."""
+    return [path.name for path in place.glob(".answers/*")]
 
 
 def paths(server, method) -> list[str]:
@@ -83,7 +89,7 @@ def test_a_query_runs_as_a_job_and_leaves_nothing_behind(
     assert paths(server, "POST") == ["/tap/async", "/tap/async/j1/phase"]
     assert paths(server, "DELETE") == ["/tap/async/j1"]
     assert server.jobs == {}
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
 
 
 def test_a_job_is_looked_at_ever_more_rarely_where_wait_is_not_known(server, tmp_path, waits):
@@ -147,7 +153,7 @@ def test_an_error_is_told_in_the_words_of_the_service(server, tmp_path, mode):
         run(server, tmp_path, adql) if mode == "async" else ask(session(), Query(server.tap, adql))
     assert server.tap in str(caught.value)
     assert server.jobs == {}
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
     assert len(server.queries) == 1  # what is wrong is not asked for again
 
 
@@ -194,7 +200,7 @@ def test_a_cut_answer_is_never_taken_for_a_whole_one(server, tmp_path, limit):
     with pytest.raises(Overflow):
         ask(session(), Query(server.tap, ADQL, **query))
     assert server.jobs == {}
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
 
 
 def test_a_cut_result_goes_on_where_it_ended(server, tmp_path):
@@ -210,7 +216,7 @@ def test_silence_ends_after_the_timeout_and_is_borne(server, tmp_path):
     server.fault("/tap/async/j1/results/result", Fault(pause=1.0))
     server.put("/slow", b"")
     query = Query(server.tap, ADQL)
-    with answer(session(timeout_s=0.3), query, tmp_path / "q") as table:
+    with answer(session(timeout_s=0.3), query, Folder(tmp_path), "q") as table:
         assert table.num_rows == 500
     assert paths(server, "GET").count("/tap/async/j1/results/result") == 2
 
@@ -252,20 +258,25 @@ def test_another_query_does_not_take_the_job_up(server, tmp_path):
 
 def test_what_fails_in_the_block_leaves_no_job(server, tmp_path):
     query = Query(server.tap, ADQL)
-    with pytest.raises(tap.LacusError, match="mine"), answer(session(), query, tmp_path / "q"):
-        raise tap.LacusError("mine")
+    with (
+        pytest.raises(LacusError, match="mine"),
+        answer(session(), query, Folder(tmp_path), "q"),
+    ):
+        raise LacusError("mine")
     assert server.jobs == {}
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
 
 
 _CHILD = """
 import sys
 from pathlib import Path
-from lake.fetch.download import Session
+from lake.fetch.folder import Folder
+from lake.fetch.session import Session
 from lake.fetch.settings import Settings
 from lake.fetch.tap import Query, answer
 url, adql, place = sys.argv[1:]
-with answer(Session(Settings(timeout_s=20.0)), Query(url, adql), Path(place)) as table:
+folder = Folder(Path(place))
+with answer(Session(Settings(timeout_s=20.0)), Query(url, adql), folder, "q") as table:
     print(table.num_rows)
 """
 
@@ -275,15 +286,15 @@ def test_a_process_that_is_killed_over_the_result_goes_on_with_the_same_job(serv
     server.load({"sky.many": many})
     path, adql = "/tap/async/j1/results/result", "SELECT m.i FROM sky.many AS m ORDER BY m.i"
     server.fault(path, Fault(pause=0.05))
-    command = [sys.executable, "-c", _CHILD, server.tap, adql, str(tmp_path / "q")]
-    part = tmp_path / "q" / "answer.part"
+    command = [sys.executable, "-c", _CHILD, server.tap, adql, str(tmp_path)]
+    part = tmp_path / ".answers/q/answer.part"
     with subprocess.Popen(command, env=os.environ) as process:
         while process.poll() is None and not (part.exists() and part.stat().st_size):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     came = part.stat().st_size
     assert 0 < came < len(server.documents[path].body)
-    known = json.loads((tmp_path / "q" / "job.json").read_text())
+    known = json.loads((tmp_path / ".answers/q/job.json").read_text())
     assert known["url"] == f"{server.tap}/async/j1"
     assert run(server, tmp_path, adql).to_pydict() == many.to_pydict()
     assert len(server.queries) == 1
