@@ -163,8 +163,8 @@ def test_labels_go_into_the_lake_with_their_origin(home, server):
 def test_a_new_source_changes_its_batch_alone(home, server):
     get(home, server)
     before, asked = set(Folder(home.root / "archive/csc/R/simbad").entries), len(server.uploaded)
-    lake(home, [("NEW", 350.0, 10.0)])
-    server.load(simbad([*OBJECTS, (8, "new", "QSO", "QSO", 350.0, 10.0)]))
+    lake(home, [("NEW", 140.0, 10.0)])
+    server.load(simbad([*OBJECTS, (8, "new", "QSO", "QSO", 140.0, 10.0)]))
     get(home, server)
     assert [row["main_id"] for row in labels(home)].count("new") == 1
     assert set(Folder(home.root / "archive/csc/R/simbad").entries) == before
