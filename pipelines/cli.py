@@ -13,7 +13,7 @@ import duckdb
 
 import lake
 from lake.home import Source
-from pipelines import cli_demo, cli_own, cli_read, cli_regions, show
+from pipelines import cli_demo, cli_fetch, cli_own, cli_read, cli_regions, show
 from pipelines.command import (
     FAILED,
     OK,
@@ -242,5 +242,6 @@ def doctor(home: lake.Home, as_json: bool) -> None:
     sys.exit(OK if all(finding.well for finding in findings) else FAILED)
 
 
+main.add_command(cli_fetch.fetch)
 for _command in (*cli_read.COMMANDS, *cli_own.COMMANDS, *cli_regions.COMMANDS):
     main.add_command(_command)

@@ -18,7 +18,8 @@ from lake.fetch.session import LOST, FetchError, Session, Stopped, backoff, expe
 Report = Callable[[str, int | None, int | None], None]
 """Called with what is under way, how much of it is done, and of how much where that is known."""
 
-_CHUNK = 1 << 18
+#: Bytes at a time: so much of each file is lost when a process is killed.
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class _Transfer:
                 self.part.unlink(missing_ok=True)
                 self.memory.write_text(json.dumps(said), encoding="utf-8")
             hashes = self._hashes()
-            with self.part.open("ab") as stream:
+            with self.part.open("ab", buffering=0) as stream:
                 self._stream(response, stream, hashes)
             length = _length(response)
             expected = None if length is None else start + length

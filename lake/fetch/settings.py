@@ -70,8 +70,11 @@ def settings(sources_file: Path, archive: str, default: Settings) -> Settings:
     if not sources_file.exists():
         return default
     try:
-        table = tomllib.loads(sources_file.read_text(encoding="utf-8")).get("archives", {})
-        return default.updated(table.get(archive, {}))
+        tables = tomllib.loads(sources_file.read_text(encoding="utf-8")).get("archives", {})
+        table = tables.get(archive, {}) if isinstance(tables, dict) else None
+        if not isinstance(table, dict):
+            raise LacusError("expected a table")
+        return default.updated(table) if table else default
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LacusError(f"{sources_file}: {error}") from None
     except LacusError as error:

@@ -66,18 +66,20 @@ class _Found:
 def fetch(request: Request) -> Result:
     """Bring the spectra of a request into its folder; see `lake.fetch.archives.Archive`."""
     found, folder = _find(request), request.folder
-    missing: dict[str, FetchError] = {}
+    missing: set[str] = set()
 
     def get(name: str) -> None:
-        for wanted in found.files[name]:
+        places = found.files[name]
+        for place, wanted in enumerate(places, 1):
             try:
                 download(request.session, wanted, folder)
                 return
             except FetchError as error:
-                if not error.is_missing:
-                    raise
-                missing[name] = missing.get(name, error)
-        raise missing[name]
+                if error.is_missing and place < len(places):
+                    continue
+                if error.is_missing:
+                    missing.add(name)
+                raise
 
     names = list(found.files)
     failures = found.failures + each(
@@ -169,7 +171,9 @@ class _Search:
         number, self.reductions = _reductions(request.release, request.parameters.get("run2d", ""))
         self.root = f"{request.url}/dr{number}"
         self.found = _Found()
-        self.there = {reduction: self._plates_of(reduction) for reduction in self.reductions}
+        there = {reduction: self._plates_of(reduction) for reduction in self.reductions}
+        #: Plates of the reductions; where the server lists none at all, None.
+        self.there = there if any(there.values()) else None
         self.todo: list[tuple[int, Plates]] = []
 
     def _folder(self, reduction: str, plate: int | None = None) -> str:
@@ -177,21 +181,21 @@ class _Search:
         below = "" if plate is None else f"{plate:04d}/"
         return f"{self.root}/{project}/spectro/redux/{run2d}/spectra/lite/{below}"
 
-    def _plates_of(self, reduction: str) -> set[int] | None:
-        """Plates of a reduction; None if the server does not list them."""
+    def _plates_of(self, reduction: str) -> set[int]:
+        """Plates that are listed of a reduction."""
         self.request.report(f"plates of {reduction}", None, None)
         url = self._folder(reduction)
         try:
             names = listing(url, self.session.text(url))
         except FetchError as error:
             if error.status in (403, 404, 410):
-                return None
+                return set()
             raise
         return {int(name[:-1]) for name in names if re.fullmatch(r"\d{4,5}/", name)}
 
     def places(self, plate: int) -> list[str]:
         """Reductions that have or may have a plate, the likeliest first."""
-        there = [r for r in self.reductions if (known := self.there[r]) is None or plate in known]
+        there = [r for r in self.reductions if self.there is None or plate in self.there[r]]
         return sorted(there, key=lambda r: r.startswith("sdss/") != (plate < _FIRST_BOSS))
 
     def plates(self, items: Plates) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lake.errors import InputError, UsageError
 from lake.formats import format_of, read_table
+from lake.formats.source import load
 from lake.sdss.label_catalogue import KEY_NAMES, SPECTRUM
 
 _SPECTRUM = re.compile(SPECTRUM)
@@ -106,11 +107,11 @@ def _is_lines(path: Path) -> bool:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        for number, line in enumerate(stream, 1):
-            text = line.partition("#")[0].strip()
-            if text:
-                yield number, text
+    """Lines that say something, by their number."""
+    for number, line in enumerate(bytes(load(path)).decode("utf-8-sig", "replace").splitlines(), 1):
+        text = line.partition("#")[0].strip()
+        if text:
+            yield number, text
 
 
 def _of_lines(path: Path) -> Iterator[Spectrum]:

@@ -3,6 +3,7 @@
 import email.utils
 import hashlib
 import posixpath
+import sys
 import threading
 import time
 from collections import Counter
@@ -102,8 +103,7 @@ class Server:
         class Handler(_Handler):
             owner = server
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
         return self
@@ -178,6 +178,16 @@ class Server:
             rows.append(row if self.bare_listings else f"{row}   {when}  {size:>8}")
         text = "\n".join(rows)
         return f"<html><title>Index of {folder}</title><pre>{text}\n</pre></html>".encode()
+
+
+class _Http(ThreadingHTTPServer):
+    """Does not mind a client that goes."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
