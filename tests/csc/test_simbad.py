@@ -17,7 +17,6 @@ from lake.csc.sky import separation
 from lake.errors import UsageError
 from lake.fetch import session as http
 from lake.fetch.archives import Fetched, fetch, refetch
-from lake.fetch.folder import Folder
 from lake.fetch.session import Session
 from lake.formats import read_parquet
 from lake.home import Home, Source, open
@@ -38,6 +37,7 @@ OBJECTS = [
     (5, "NGC  5 'x' & <y>", "Y*O", "Y*O", SOURCES[5][1], SOURCES[5][2]),
     (6, "too far", "AGN", "AGN", SOURCES[6][1], SOURCES[6][2] + 1.2 * ARCSEC),
     (7, "last", "*", "*", SOURCES[40][1], SOURCES[40][2]),
+    (8, "new", "QSO", "QSO", 140.0, 10.0),
 ]  # fmt: skip
 
 
@@ -162,13 +162,22 @@ def test_labels_go_into_the_lake_with_their_origin(home, server):
 
 def test_a_new_source_changes_its_batch_alone(home, server):
     get(home, server)
-    before, asked = set(Folder(home.root / "archive/csc/R/simbad").entries), len(server.uploaded)
-    lake(home, [("NEW", 140.0, 10.0)])
-    server.load(simbad([*OBJECTS, (8, "new", "QSO", "QSO", 140.0, 10.0)]))
+    before, asked = files(home), len(server.uploaded)
+    lake(home, [("NEW", 50.0, 10.0), ("NEWER", 140.0, 10.0)])
     get(home, server)
     assert [row["main_id"] for row in labels(home)].count("new") == 1
-    assert set(Folder(home.root / "archive/csc/R/simbad").entries) == before
-    assert len(server.uploaded) == asked + 1
+    whole = files(home)
+    # One batch has its first match; another was full, and is two now, whose sources are matched
+    # as they were; the third stays.
+    assert set(whole) - set(before) == {
+        "simbad-ra135.000000-180.000000.parquet", "simbad-ra000.000000-045.000000.parquet",
+        "simbad-ra045.000000-090.000000.parquet",
+    }  # fmt: skip
+    assert set(before) - set(whole) == {"simbad-ra000.000000-090.000000.parquet"}
+    last = "simbad-ra270.000000-360.000000.parquet"
+    assert whole[last] == before[last]
+    again = [table.num_rows for table in server.uploaded[asked:]]
+    assert sorted(again) == [5, 6, 6, 6, 10]  # without the third; what has no match has no file
 
 
 def test_a_lake_without_detections_is_told(tmp_path, home, server):
