@@ -85,16 +85,18 @@ def fetch(request: Request) -> Result:
     failures = found.failures + each(
         request.session, names, get, lambda done: request.report("spectra", done, len(names))
     )
-    here = [name for name in names if name in folder.entries and name not in missing]
-    if not here and failures:
+    entries = folder.entries
+    if failures and not any(name in entries and name not in missing for name in names):
         raise failures[0]  # an archive that has nothing at all is likelier to be out of order
     unsure = tuple(f"{plate}/" for plate in found.unknown)
     folder.keep(
         [name for name in names if name not in missing]
-        + [name for name in folder.entries if name.startswith(unsure)]
+        + [name for name in entries if name.startswith(unsure)]
     )
-    entries = folder.entries
-    versions = {name: _version(e.etag, e.last_modified, e.size) for name, e in entries.items()}
+    versions = {
+        name: _version(entry.etag, entry.last_modified, entry.size)
+        for name, entry in folder.entries.items()
+    }
     return Result(_digest(found, versions), failures)
 
 

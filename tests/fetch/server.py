@@ -49,6 +49,8 @@ class Fault:
         Bytes of a piece.
     no_ranges : bool
         Range is ignored.
+    no_if_range : bool
+        If-Range is ignored.
     no_validators : bool
         No ETag, no Last-Modified.
     body : bytes
@@ -62,6 +64,7 @@ class Fault:
     pause: float = 0.0
     piece: int = 1 << 14
     no_ranges: bool = False
+    no_if_range: bool = False
     no_validators: bool = False
     body: bytes | None = None
 
@@ -251,7 +254,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         wanted = self.headers.get("Range")
         version = self.headers.get("If-Range")
-        if wanted and not fault.no_ranges and version in (None, document.tag, modified):
+        if (
+            wanted
+            and not fault.no_ranges
+            and (fault.no_if_range or version in (None, document.tag, modified))
+        ):
             start = int(wanted.removeprefix("bytes=").partition("-")[0])
             if start >= len(body):
                 self.send(416, b"", {"Content-Range": f"bytes */{len(body)}"})

@@ -128,6 +128,18 @@ def test_what_may_be_of_another_version_is_not_used(said, server, folder):
     assert here(folder) == BODY
 
 
+def test_a_server_that_resumes_another_version_is_not_believed(server, folder):
+    server.fault(PATH, Fault(cut_after=1000), Fault(status=404))
+    with pytest.raises(FetchError, match="cut"):
+        download(session(tries=1), Wanted("b.fits", server.url + PATH), folder)
+    server.heal()
+    server.put(PATH, BODY[::-1])
+    server.always(PATH, Fault(no_if_range=True))
+    get(server, folder)
+    assert here(folder) == BODY[::-1]
+    assert [s.status for s in server.seen] == [200, 206, 200]
+
+
 def test_a_server_without_ranges_or_validators_starts_anew(server, folder):
     server.fault(PATH, Fault(cut_after=1000), Fault(no_ranges=True))
     get(server, folder)
