@@ -1,9 +1,8 @@
 """The Chandra Source Catalog's own archive: per-observation detections over its TAP service.
 
 The query is that of the method (Perez-Diaz et al. 2024, arXiv 2401.12203), cut into bands of
-right ascension. The service has neither ADQL's geometry nor joins with several conditions, so
-tables are joined in WHERE, and a cone is a box there that is cut to the circle here. Source of the
-tables: https://cxc.cfa.harvard.edu/csc/ (csc21tap/tables, csc2tap/tables).
+right ascension. The service has no geometry (https://cxc.cfa.harvard.edu/csc/cli/adql.html): a
+cone is a box there that is cut to the circle here.
 """
 
 import re
@@ -32,9 +31,10 @@ _RELEASES = {
 }
 _BANDS = "bhms"
 _LIMITS = ("", "_lolim", "_hilim")
-#: Numbers of the method's query; the name goes before them.
+#: Numbers of the method's query; the name and the identifiers go before them.
+_IDENTIFIERS = ("o.obsid", "o.obi", "o.region_id")
 _NUMBERS = (
-    "o.obsid", "o.obi", "o.region_id", "o.theta", "m.ra", "m.dec", "m.significance",
+    "o.theta", "m.ra", "m.dec", "m.significance",
     "m.likelihood", "o.src_area_b", "o.flux_aper_b", "o.hard_hm", "o.hard_hs", "o.hard_ms",
     *(f"o.powlaw_gamma{limit}" for limit in _LIMITS),
     *(f"o.bb_kt{limit}" for limit in _LIMITS),
@@ -94,14 +94,14 @@ class _Asked:
         self.bands = list(_HOURS)
         if self.cone is not None:
             low, high, self.bands = self.cone.box()
-            self.tables += f"\n  AND m.dec >= {low!r} AND m.dec <= {high!r}"
+            self.tables += f"\n  AND m.dec >= {low:.12f} AND m.dec <= {high:.12f}"
 
     def slices(self) -> list[_Slice]:
         """Ask for the sums of all bands, halving those of too many rows."""
         found: list[_Slice] = []
         request = self.request
         for failure in each(
-            request.session, self.bands, lambda band: found.extend(self.weigh(band)),
+            request.session, self.bands, lambda band: found.extend([*self.weigh(band)]),
             lambda done: request.report("counts", done, len(self.bands)),
         ):  # fmt: skip
             raise failure
@@ -112,13 +112,14 @@ class _Asked:
         where = self.tables
         # The ends of the circle are left open, lest a source lies on them.
         if band.low > 0:
-            where += f"\n  AND m.ra >= {band.low!r}"
+            where += f"\n  AND m.ra >= {band.low:.12f}"
         if band.high < 360:
-            where += f"\n  AND m.ra < {band.high!r}"
-        # As real numbers: the sum of many integers is none of 32 bits.
-        sums = ", ".join(f"SUM(1.0 * {name}) AS s{i}" for i, name in enumerate(_NUMBERS))
-        names = "MIN(m.name) AS first_name, MAX(m.name) AS last_name"
-        query = Query(self.url, f"SELECT COUNT(*) AS n, {names}, {sums}\n{where}")
+            where += f"\n  AND m.ra < {band.high:.12f}"
+        sums = [f"SUM({name})" for name in _NUMBERS]
+        # The sum of many integers may be more than the service's integers hold.
+        sums += [f"{end}({name})" for name in ("m.name", *_IDENTIFIERS) for end in ("MIN", "MAX")]
+        columns = ", ".join(f"{term} AS s{i}" for i, term in enumerate(sums))
+        query = Query(self.url, f"SELECT COUNT(*) AS n, {columns}\n{where}")
         (row,) = ask(self.request.session, query).to_pylist()
         rows = int(row.pop("n"))
         halves = band.halves()
@@ -126,7 +127,7 @@ class _Asked:
             for half in halves:
                 yield from self.weigh(half)
         elif rows:
-            columns = ", ".join(("m.name", *_NUMBERS))
+            columns = ", ".join(("m.name", *_IDENTIFIERS, *_NUMBERS))
             adql = f"SELECT {columns}\n{where}\nORDER BY {', '.join(_KEY)}"
             # Another order of summation changes the last digits.
             short = [f"{v:.9g}" if isinstance(v, float) else v for v in row.values()]
@@ -151,7 +152,7 @@ class _Asked:
 
     def _bring(self, slice: _Slice, names: set[str]) -> None:
         request = self.request
-        query = Query(self.url, slice.adql, max_rows=slice.rows)
+        query = Query(self.url, slice.adql, max_rows=slice.rows + 1)
         with answer(request.session, query, request.folder, slice.name) as table:
             if table.num_rows != slice.rows:
                 problem = f"{table.num_rows:,} rows of {slice.name} came; expected {slice.rows:,}"

@@ -29,7 +29,7 @@ ORDER BY name
 _MATCHES = """SELECT u.source, b.main_id, b.otype, a.otypes, b.ra, b.dec
 FROM TAP_UPLOAD.sources AS u
 JOIN basic AS b
-  ON 1 = CONTAINS(POINT('ICRS', b.ra, b.dec), CIRCLE('ICRS', u.ra, u.dec, {radius!r}))
+  ON 1 = CONTAINS(POINT('ICRS', b.ra, b.dec), CIRCLE('ICRS', u.ra, u.dec, {radius:.12f}))
 LEFT JOIN alltypes AS a ON a.oidref = b.oid"""
 #: SIMBAD has no other sign of what it would give than when it was last worked on.
 _UPDATED = "SELECT COUNT(*) AS objects, MAX(update_date) AS updated FROM basic"

@@ -18,6 +18,8 @@ _ANGLE = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(\D*)")
 
 #: Degrees below which a band is not halved any more.
 _NARROWEST = 1e-4
+#: Degrees by which the box about a circle is wider on each side.
+_SLACK = 1e-9
 
 
 def angle(text: str, unit: str) -> float:
@@ -125,16 +127,18 @@ class Cone:
         return cls(ra % 360, dec, angle(parts[2], "deg"))
 
     def box(self) -> tuple[float, float, list[Band]]:
-        """Smallest declination, greatest, and bands of right ascension that hold the circle."""
-        low, high = max(self.dec - self.radius, -90.0), min(self.dec + self.radius, 90.0)
+        """Smallest declination, greatest, and bands of right ascension that hold the circle.
+
+        They are a little wider, lest rounding loses what lies on the edge.
+        """
+        low = max(self.dec - self.radius - _SLACK, -90.0)
+        high = min(self.dec + self.radius + _SLACK, 90.0)
         if abs(self.dec) + self.radius >= 90:  # a pole lies in it
             return low, high, [Band(0.0, 360.0)]
         half = float(
             np.degrees(np.arcsin(np.sin(np.radians(self.radius)) / np.cos(np.radians(self.dec))))
         )
-        # Rounding must not lose what lies on the edge.
-        half *= 1 + 1e-12
-        left, right = self.ra - half, self.ra + half
+        left, right = self.ra - half - _SLACK, self.ra + half + _SLACK
         if left < 0:
             return low, high, [Band(0.0, right), Band(left + 360, 360.0)]
         if right > 360:

@@ -37,6 +37,9 @@ _FIRST_POLL, _LONGEST_POLL = 1.0, 30.0
 #: The longest that a service is asked to hold its answer back until a job's phase changes.
 _LONGEST_WAIT = 60
 
+#: Statuses that say where a job is that was made, and where to make it instead.
+_MADE, _MOVED = (201, 302, 303), (301, 307, 308)
+
 #: Folder below a download folder for what belongs to answers that are under way.
 ANSWERS = ".answers"
 _ANSWER, _JOB = "answer", "job.json"
@@ -196,22 +199,25 @@ class _Job:
     def _submit(self) -> None:
         """Make a job; it does not run yet, so that one that gets lost here is no burden."""
         request = self.query.request("async")
-        for tried in range(1, self.session.settings.tries + 1):
+        url, tries = request.queryurl, self.session.settings.tries
+        for tried in range(1, tries + 1):
             try:
                 response = self.session.post(
-                    request.queryurl, data=dict(request), files=self.files or None,
-                    allow_redirects=False,
-                )  # fmt: skip
-                break
+                    url, data=dict(request), files=self.files or None, allow_redirects=False
+                )
             except FetchError:
-                if tried == self.session.settings.tries:
+                if tried == tries:
                     raise
+                continue
+            place = response.headers.get("Location", "")
+            if response.status_code not in _MOVED or not place:
+                break
+            url = urljoin(url, place)
         _refuse(response)
-        place = response.headers.get("Location")
-        if not response.is_redirect or not place:
+        if response.status_code not in _MADE or not place:
             reason = f"the server answers {response.status_code}; expected 303 and a job's URL"
-            raise FetchError(response.url, reason)
-        self.url = urljoin(response.url, place)
+            raise FetchError(url, reason)
+        self.url = urljoin(url, place)
         part = partial(self.memory)
         part.write_text(json.dumps({"url": self.url, "digest": self.digest}), encoding="utf-8")
         part.replace(self.memory)

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from lake.csc.archive import _NUMBERS
+from lake.csc.archive import _IDENTIFIERS, _NUMBERS
 
 _INTEGERS = ("obsid", "obi", "region_id")
 _UNITS = {"ra": "deg", "dec": "deg", "theta": "arcmin", "bb_kt": "keV", "gti_start": "s"}
@@ -78,7 +78,7 @@ def expected(tables: dict[str, pa.Table], schema: str = "csc21") -> dict[tuple[s
             source = sources[name[row["obsid"]]]
             both = {"m": source, "o": row}
             found[source["name"], row["obsid"]] = {"name": source["name"]} | {
-                number[2:]: both[number[0]][number[2:]] for number in _NUMBERS
+                number[2:]: both[number[0]][number[2:]] for number in (*_IDENTIFIERS, *_NUMBERS)
             }
     return found
 

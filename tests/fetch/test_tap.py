@@ -140,6 +140,14 @@ def test_a_submission_whose_answer_is_cut_is_made_again(server, tmp_path):
     assert paths(server, "POST").count("/tap/async") == 2
 
 
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_service_that_has_moved_is_followed(server, tmp_path, status):
+    elsewhere = {"Location": f"{server.tap}/async"}
+    server.fault("/old/async", Fault(status=status, headers=elsewhere))
+    with answer(session(), Query(f"{server.url}/old", ADQL), Folder(tmp_path), "q") as table:
+        assert table.num_rows == 500
+
+
 def test_a_service_that_makes_no_job_is_told(server, tmp_path):
     server.fault("/tap/async", Fault(status=200))
     with pytest.raises(FetchError, match="answers 200; expected 303 and a job's URL"):
