@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.commit import now
 from lake.csc.sky import Band, angle, bands, separation
 from lake.errors import UsageError
 from lake.fetch.archives import Archive, Request, Result
 from lake.fetch.download import each
 from lake.fetch.folder import digest
+from lake.fetch.session import FetchError
 from lake.fetch.settings import Settings
 from lake.fetch.tables import keep_table
 from lake.fetch.tap import Query, answer, ask, forget_answers
@@ -152,7 +154,7 @@ def _batches(request: Request) -> tuple[str, list[_Batch]]:
             " them, then `lacus run`"
         )
     adql = _MATCHES.format(radius=radius)
-    (updated,) = ask(request.session, Query(request.url, _UPDATED)).to_pylist()
+    updated = _updated(request)
     ra = np.asarray(sources["ra"], np.float64) % 360
     batches = []
     for band, inside in bands(ra, request.session.settings.rows):
@@ -161,10 +163,18 @@ def _batches(request: Request) -> tuple[str, list[_Batch]]:
             f"{adql}\n-- sources: {rows.num_rows} of csc {request.release},"
             f" {band.low:g} <= ra < {band.high:g}"
         )
-        said = [str(value) for value in updated.values()]
-        stamp = digest([query, *said, rows.to_pydict()])
+        stamp = digest([query, updated, rows.to_pydict()])
         batches.append(_Batch(band, rows, query, stamp))
     return adql, batches
+
+
+def _updated(request: Request) -> list[str]:
+    """When SIMBAD was last worked on; where it does not say that, it counts as changed."""
+    try:
+        (row,) = ask(request.session, Query(request.url, _UPDATED)).to_pylist()
+    except FetchError:  # if nothing goes there, the match will tell
+        return [now().isoformat()]
+    return [str(value) for value in row.values()]
 
 
 def _digest(batches: list[_Batch]) -> str:

@@ -161,7 +161,7 @@ class _Job:
         self.files = query.files()
         self.digest = query.digest(self.files)
         self.memory = place / _JOB
-        self.url = self._remembered()
+        self.url: str | None = self._remembered()
 
     def result(self) -> Path:
         """Bring the job to its end, and its result here; once more if the service lost it."""
@@ -187,12 +187,13 @@ class _Job:
     def _remembered(self) -> str | None:
         """URL of the job that a former process made for the same query."""
         try:
-            known = json.loads(self.memory.read_text(encoding="utf-8"))
+            known: dict[str, str] = json.loads(self.memory.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             known = {}
-        if known.get("digest") == self.digest:
-            return str(known["url"])
-        shutil.rmtree(self.place)  # what came is of another query
+        if not known or known.get("digest") == self.digest:
+            return known.get("url")
+        self.url = known["url"]  # of another query
+        self.forget()
         self.place.mkdir(parents=True)
         return None
 

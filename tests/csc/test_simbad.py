@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake.csc.simbad import nearest
-from lake.csc.sky import separation
 from lake.errors import UsageError
 from lake.fetch import session as http
 from lake.fetch.archives import Fetched, fetch, refetch
@@ -210,13 +209,15 @@ def test_the_nearest_is_found_in_any_order_of_the_matches():
     assert nearest(sources, found.slice(0, 0)).num_rows == 0
 
 
-def test_small_separations_are_exact():
-    one = np.array([1.0])
-    along = separation(150 * one, 60 * one, 150 * one, 60 * one + 0.3 * ARCSEC)
-    assert along[0] / ARCSEC == pytest.approx(0.3, abs=1e-8)
-    across = separation(150 * one, 60 * one, 150 * one + 0.3 * ARCSEC, 60 * one)
-    assert across[0] / ARCSEC == pytest.approx(0.15, abs=1e-8)
-    assert separation(0 * one, 90 * one, 180 * one, -90 * one)[0] == pytest.approx(180)
+def test_a_service_that_does_not_say_when_it_changed_is_asked_again(home, server):
+    objects = simbad(OBJECTS)
+    server.load({"basic": objects["basic"].drop_columns(["update_date"])})
+    get(home, server)
+    before, asked = files(home), len(server.uploaded)
+    (again,) = refetch(home, "csc", "R")
+    assert (again.new, again.changed, again.removed) == ([], [], [])
+    assert files(home) == before
+    assert len(server.uploaded) == 2 * asked
 
 
 _CHILD = """

@@ -115,6 +115,16 @@ def test_a_small_question_is_answered_at_once(server, redirects):
     assert server.jobs == {}
 
 
+def test_every_request_has_its_turn_redirected_ones_too(server, tmp_path, monkeypatch):
+    turns = []
+    monkeypatch.setattr(http.Limiter, "delay", lambda self, moment: turns.append(moment) or 0.0)
+    server.redirects = True
+    ask(session(), Query(server.tap, "SELECT COUNT(*) AS n FROM sky.stars"))
+    assert len(turns) == 2
+    run(server, tmp_path)
+    assert len(turns) == len(server.seen)
+
+
 def test_an_uploaded_table_is_part_of_the_query(server, tmp_path):
     mine = pa.table({"name": ["near", "far"], "ra": [10.0, 10.5], "dec": [-3.3, 80.0]})
     adql = (
@@ -262,6 +272,7 @@ def test_another_query_does_not_take_the_job_up(server, tmp_path):
     with pytest.raises(FetchError, match="503"):
         run(server, tmp_path)
     assert run(server, tmp_path, "SELECT s.n FROM sky.stars AS s").column_names == ["n"]
+    assert server.jobs == {}
 
 
 def test_what_fails_in_the_block_leaves_no_job(server, tmp_path):
