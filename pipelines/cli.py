@@ -18,20 +18,15 @@ from pipelines.command import (
     FAILED,
     OK,
     WRONG_USAGE,
-    Command,
+    Group,
     examples,
     in_home,
 )
 from pipelines.update import rejection, rejections, update, warn_of_barren
 
 
-class _Group(click.Group):
-    """Commands in the order of their definition; errors without a traceback."""
-
-    command_class = Command
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+class _Group(Group):
+    """All commands; errors without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -117,6 +112,9 @@ def add(
     number = len(set(source.paths))
     show.done(f"{mission} {release} {role}: {show.count(number, 'path')} in {home.sources_file}")
     warn_of_barren(home, mission, release)
+
+
+main.add_command(cli_fetch.fetch)
 
 
 @main.command(
@@ -242,6 +240,5 @@ def doctor(home: lake.Home, as_json: bool) -> None:
     sys.exit(OK if all(finding.well for finding in findings) else FAILED)
 
 
-main.add_command(cli_fetch.fetch)
 for _command in (*cli_read.COMMANDS, *cli_own.COMMANDS, *cli_regions.COMMANDS):
     main.add_command(_command)

@@ -8,7 +8,7 @@ import click
 
 import lake
 from pipelines import progress, show
-from pipelines.command import OK, SOME_REJECTED, Command, examples, in_home
+from pipelines.command import OK, SOME_REJECTED, Group, examples, in_home
 
 if TYPE_CHECKING:
     from lake.fetch.archives import Fetched
@@ -20,16 +20,14 @@ RELEASE = click.option("--release", "-r", required=True, help="Data release, suc
 URL = click.option("--url", help="Another endpoint than the archive's own, kept for `again`.")
 
 
-class _Group(click.Group):
-    """Commands in the order of their definition."""
-
-    command_class = Command
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-@click.group(cls=_Group, short_help="Fetch a release from its archive, and register it.")
+@click.group(
+    cls=Group,
+    short_help="Fetch a release from its archive, and register it.",
+    epilog=examples(
+        "lacus fetch sdss --release DR17 --plates 266,1000-1010",
+        "lacus fetch again",
+    ),
+)
 def fetch() -> None:
     """Fetch a release from its archive into the home, and register it; `lacus run` ingests it.
 

@@ -25,6 +25,16 @@ class Command(click.Command):
                 formatter.write(f"  {line}\n")
 
 
+class Group(Command, click.Group):
+    """Commands in the order of their definition."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands."""
+        return list(self.commands)
+
+
 def examples(*lines: str) -> str:
     """Give the epilog of a command."""
     return "\n".join(lines)
