@@ -152,7 +152,7 @@ class _Asked:
 
     def _bring(self, slice: _Slice, names: set[str]) -> None:
         request = self.request
-        query = Query(self.url, slice.adql, max_rows=slice.rows + 1)
+        query = Query(self.url, slice.adql, max_rows=slice.rows + 1, version=slice.stamp)
         with answer(request.session, query, request.folder, slice.name) as table:
             if table.num_rows != slice.rows:
                 problem = f"{table.num_rows:,} rows of {slice.name} came; expected {slice.rows:,}"
@@ -215,13 +215,13 @@ def _fetch_own(request: Request) -> Result:
     try:
         with answer(request.session, Query(url, adql), request.folder, name) as table:
             if table.num_rows:
-                stamp = digest([adql, started])
                 keep_table(
-                    request.folder, name, table, url=url, query=adql, stamp=stamp, order=_KEY
+                    request.folder, name, table, url=url, query=adql, stamp=started, order=_KEY
                 )
     except Overflow as error:
         raise FetchError(url, f"{error.problem}; ask for less of it at a time") from error
     request.folder.keep([name] if table.num_rows else [])
+    forget_answers(request.folder)
     return Result(started)
 
 

@@ -74,7 +74,7 @@ def fetch(request: Request) -> Result:
             return
         numbers = pa.array(np.arange(batch.sources.num_rows), pa.int32())
         sources = batch.sources.select(["ra", "dec"]).add_column(0, "source", numbers)
-        query = Query(request.url, adql, uploads={"sources": sources})
+        query = Query(request.url, adql, uploads={"sources": sources}, version=batch.stamp)
         with answer(request.session, query, request.folder, batch.name) as found:
             labels = nearest(batch.sources, found)
             if not labels.num_rows:

@@ -70,12 +70,15 @@ class Query:
         Tables that the query knows as ``TAP_UPLOAD.NAME``.
     max_rows : int
         More are an `Overflow`.
+    version : str
+        State of the archive that the answer is of: a job of another is not taken up.
     """
 
     url: str
     adql: str
     uploads: Mapping[str, pa.Table] = field(default_factory=dict)
     max_rows: int = MOST_ROWS
+    version: str = ""
 
     def request(self, mode: str) -> "TAPQuery":
         """Parameters of the request, and its URL."""
@@ -96,8 +99,8 @@ class Query:
         return files
 
     def digest(self, files: Mapping[str, tuple[str, bytes, str]]) -> str:
-        """SHA-256 of all that the answer depends on, but for the archive's contents."""
-        parts = [self.url, self.adql, str(self.max_rows)]
+        """SHA-256 of all that the answer depends on."""
+        parts = [self.url, self.adql, str(self.max_rows), self.version]
         parts += [f"{name}:{hashlib.sha256(f[1]).hexdigest()}" for name, f in sorted(files.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

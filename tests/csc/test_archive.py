@@ -254,6 +254,25 @@ def test_a_slice_that_cannot_be_had_leaves_the_others_and_is_asked_for_again(hom
     assert len(server.asked("async")) == asked  # the job had come to its end
 
 
+def test_a_job_from_before_a_change_at_the_archive_is_not_taken_up(home, server):
+    settings(home, tries=1)
+    other = open(home.root.parent / "other")
+    get(other, server, cone="25 0 8")
+    path = next(s.path for s in server.seen if s.path.endswith("results/result"))
+    server._made = 0  # the job has the same number again
+    server.always(path, Fault(status=500))
+    with pytest.raises(FetchError, match="500"):
+        get(home, server, cone="25 0 8")
+    assert len(server.jobs) == 1
+    server.heal()
+    obsid = rows(other)["obsid"][0].as_py()
+    at = TABLES["csc21.observation_source"]["obsid"].to_pylist().index(obsid)
+    server.load(changed("observation_source", "gti_stop", at, 123.5))
+    get(home, server, cone="25 0 8")
+    assert 123.5 in rows(home)["gti_stop"].to_pylist()
+    assert server.jobs == {}
+
+
 def test_a_users_own_query_is_one_file(home, server):
     adql = "SELECT m.name, o.obsid, m.ra FROM csc21.master_source m, csc21.observation_source o\n"
     adql += "WHERE m.name = '2CXO J000001.0+000000' AND o.obsid < 1003"
