@@ -8,7 +8,7 @@ import click
 
 import lake
 from pipelines import progress, show
-from pipelines.command import OK, SOME_REJECTED, Group, examples, in_home
+from pipelines.command import FAILED, OK, SOME_REJECTED, Group, examples, in_home
 
 if TYPE_CHECKING:
     from lake.fetch.archives import Fetched
@@ -154,11 +154,18 @@ def again(home: lake.Home, release: str | None) -> None:
         known = ", ".join(map(":".join, there))
         raise lake.UsageError(f"release {release!r} was not fetched; there are {known}")
     fetched: list[Fetched] = []
+    failed = False
     for pair in chosen:
-        with progress.shown(f"asking for {' '.join(pair)}"):
-            fetched += archives.refetch(home, *pair, progress.report)
+        try:
+            with progress.shown(f"asking for {' '.join(pair)}"):
+                fetched += archives.refetch(home, *pair, progress.report)
+        except lake.LacusError as error:  # another archive may be in order
+            show.failed(f"{' '.join(pair)}: {error}")
+            failed = True
     for each in fetched:
         _tell(each)
+    if failed:
+        sys.exit(FAILED)
     if not fetched:
         show.done("the archives have changed nothing")
     sys.exit(SOME_REJECTED if any(each.failures for each in fetched) else OK)

@@ -86,8 +86,9 @@ def fetch(request: Request) -> Result:
         request.session, names, get, lambda done: request.report("spectra", done, len(names))
     )
     entries = folder.entries
-    if failures and not any(name in entries and name not in missing for name in names):
-        raise failures[0]  # an archive that has nothing at all is likelier to be out of order
+    if not any(name in entries and name not in missing for name in names):
+        # An archive that has nothing at all is likelier to be out of order: nothing is removed.
+        raise (failures or [FetchError(request.url, "has nothing of what was asked for")])[0]
     unsure = tuple(f"{plate}/" for plate in found.unknown)
     folder.keep(
         [name for name in names if name not in missing]
@@ -115,9 +116,9 @@ def state(request: Request) -> str:
                 if said.status_code in (404, 410):
                     continue
                 expect(said, 200)
-                h = said.headers
-                size = int(h.get("Content-Length", -1))
-                versions[name] = _version(h.get("ETag"), h.get("Last-Modified"), size)
+                etag, modified = said.headers.get("ETag"), said.headers.get("Last-Modified")
+                size = int(said.headers.get("Content-Length", -1))
+                versions[name] = _version(etag, modified, size)
                 return
 
     names = [name for name, places in found.files.items() if places[0].stamp is None]
@@ -174,8 +175,8 @@ class _Search:
         self.root = f"{request.url}/dr{number}"
         self.found = _Found()
         there = {reduction: self._plates_of(reduction) for reduction in self.reductions}
-        #: Plates of the reductions; where the server lists none at all, None.
-        self.there = there if any(there.values()) else None
+        #: Plates of the reductions; None where the server does not list them.
+        self.there = there if any(there.values()) else dict.fromkeys(there)
         self.todo: list[tuple[int, Plates]] = []
 
     def _folder(self, reduction: str, plate: int | None = None) -> str:
@@ -183,21 +184,23 @@ class _Search:
         below = "" if plate is None else f"{plate:04d}/"
         return f"{self.root}/{project}/spectro/redux/{run2d}/spectra/lite/{below}"
 
-    def _plates_of(self, reduction: str) -> set[int]:
-        """Plates that are listed of a reduction."""
+    def _plates_of(self, reduction: str) -> set[int] | None:
+        """Plates that are listed of a reduction; None if the list may not be seen."""
         self.request.report(f"plates of {reduction}", None, None)
         url = self._folder(reduction)
         try:
             names = listing(url, self.session.text(url))
         except FetchError as error:
-            if error.status in (403, 404, 410):
+            if error.is_missing:
                 return set()
+            if error.status == 403:
+                return None
             raise
         return {int(name[:-1]) for name in names if re.fullmatch(r"\d{4,5}/", name)}
 
     def places(self, plate: int) -> list[str]:
         """Reductions that have or may have a plate, the likeliest first."""
-        there = [r for r in self.reductions if self.there is None or plate in self.there[r]]
+        there = [r for r, known in self.there.items() if known is None or plate in known]
         return sorted(there, key=lambda r: r.startswith("sdss/") != (plate < _FIRST_BOSS))
 
     def plates(self, items: Plates) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 import lake
 from lake.fetch.session import Session
-from tests.fetch.server import Server
+from tests.fetch.server import Fault, Server
 from tests.sdss import sas
 
 
@@ -99,3 +99,22 @@ def test_settings_are_checked(fetch, tmp_path):
     done = fetch("sdss", "-r", "DR17", "--plates", "266")
     assert done.exit_code == 1
     assert "archives.sdss: no setting 'speed'" in done.stderr
+
+
+def test_an_archive_out_of_order_does_not_stop_another(fetch, server, tmp_path):
+    fetch("sdss", "-r", "DR17", "--plates", "266")
+    server.put(sas.folder("sdss/spectro/redux/26", 390, "dr16") + sas.name(390, 51900, 1), b"x")
+    fetch("sdss", "-r", "DR16", "--plates", "390")
+    del server.documents[sas.path(266, 51602, 2)]
+    server.always("/sas/dr17/eboss/spectro/redux/v5_13_2/spectra/lite/", Fault(status=500))
+    done = fetch("again")
+    assert done.exit_code == 1
+    assert "sdss DR17: http" in done.stderr
+    assert "500" in done.stderr
+    server.heal()
+    server.documents.clear()
+    sas.fill(server)
+    done = fetch("again")
+    assert done.exit_code == 1
+    assert "sdss DR16: http" in done.stderr
+    assert (tmp_path / "home/archive/sdss/DR16/sdss/0390" / sas.name(390, 51900, 1)).exists()

@@ -170,6 +170,9 @@ def test_an_archive_out_of_order_removes_nothing(get, home, server):
     server.documents.clear()
     with pytest.raises(FetchError):
         refetch(home, "sdss", "DR17")
+    with pytest.raises(FetchError, match="has nothing of what was asked for"):
+        get("DR17-range", plates="1-3")
+    assert names(home) == had
     server.documents.update(documents)
     plate = sas.folder("sdss/spectro/redux/26", 266)
     server.always(plate, Fault(status=500))
@@ -181,6 +184,14 @@ def test_an_archive_out_of_order_removes_nothing(get, home, server):
     assert names(home) == had
     server.heal()
     assert [f.failures for f in refetch(home, "sdss", "DR17")] == [[]]
+
+
+def test_a_reduction_that_may_not_be_listed_keeps_its_files(get, home, server):
+    get(plates="260-270,3580-3590")
+    had = names(home)
+    server.always("/sas/dr17/eboss/spectro/redux/v5_13_2/spectra/lite/", Fault(status=403))
+    assert get(plates="2805").removed == []
+    assert names(home) == sorted([*had, *full((2805, 54380, 7))])
 
 
 def test_a_file_lost_here_is_fetched_again(get, home):
