@@ -38,6 +38,75 @@ def fetch() -> None:
 
 
 @fetch.command(
+    short_help="Detections of the Chandra Source Catalog.",
+    epilog=examples(
+        "lacus fetch csc --release CSC2.1",
+        "lacus fetch csc --release CSC2.1-orion --cone 05:35:17.3 -05:23:28 10arcmin",
+        "lacus fetch csc --release CSC2.0 --adql mine.adql",
+    ),
+)
+@in_home
+@RELEASE
+@click.option(
+    "--cone",
+    nargs=3,
+    metavar="RA DEC RADIUS",
+    help="Only sources in a circle; degrees, or hh:mm:ss dd:mm:ss, and 10arcmin.",
+)
+@click.option(
+    "--adql",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A query of your own; it has to give name and obsid.",
+)
+@URL
+def csc(
+    home: lake.Home,
+    release: str,
+    cone: tuple[str, str, str] | None,
+    adql: Path | None,
+    url: str | None,
+) -> None:
+    """Fetch per-observation detections from the archive of the Chandra Source Catalog.
+
+    They are those that the classification takes: significant in the broad band, with a power law
+    and a black body fitted. A request replaces the former one for the same release; a release may
+    have a suffix, as CSC2.1-orion.
+    """
+    if cone and adql:
+        raise lake.UsageError("expected --cone or --adql, not both")
+    parameters = {}
+    if cone:
+        ra, dec, radius = cone
+        # Blanks part the three from each other.
+        position = (":".join(text.split()) for text in (ra, dec))
+        parameters["cone"] = " ".join((*position, "".join(radius.split())))
+    if adql:
+        parameters["adql"] = adql.read_text(encoding="utf-8").strip()
+    run(home, "csc", release, parameters, url)
+
+
+@fetch.command(
+    short_help="Types from SIMBAD for the sources of the lake.",
+    epilog=examples("lacus fetch simbad", "lacus fetch simbad --release CSC2.1 --radius 2arcsec"),
+)
+@in_home
+@click.option("--release", "-r", help="Release of csc; may be left out if there is one alone.")
+@click.option("--radius", default="", help="How far an object may be; 1arcsec if not given.")
+@URL
+def simbad(home: lake.Home, release: str | None, radius: str, url: str | None) -> None:
+    """Fetch SIMBAD's types of the objects nearest to the detections in the lake, as labels.
+
+    The detections have to be in the lake: `lacus run` goes before.
+    """
+    there = [name for mission, name in home.releases() if mission == "csc"]
+    if release is None and len(there) != 1:
+        known = ", ".join(there) or "none"
+        raise lake.UsageError(f"expected --release; registered releases of csc: {known}")
+    chosen = (release or there[0]).removeprefix("csc:")
+    run(home, "simbad", chosen, {"radius": radius}, url)
+
+
+@fetch.command(
     short_help="Lite spectra of the SDSS, by plate or from a list.",
     epilog=examples(
         "lacus fetch sdss --release DR17 --plates 266,1000-1010,3586-55181",

@@ -6,10 +6,11 @@ from lake.csc.detections import ROLES
 from lake.later import later
 
 if TYPE_CHECKING:
+    from lake.csc.archive import ARCHIVES
     from lake.csc.own import classify_table, master_classes
     from lake.csc.picture import plot
 
-__all__ = ["CITATIONS", "ROLES", "classify_table", "master_classes", "plot"]
+__all__ = ["ARCHIVES", "CITATIONS", "ROLES", "classify_table", "master_classes", "plot"]
 
 #: What to cite for products made from this mission's tables.
 CITATIONS = (
@@ -18,4 +19,9 @@ CITATIONS = (
     "Evans et al. 2024, ApJS 274, 22 (arXiv 2407.10799): Chandra Source Catalog, release 2",
 )
 
-__getattr__ = later(__name__, {"classify_table": "own", "master_classes": "own", "plot": "picture"})
+__getattr__ = later(
+    __name__,
+    {
+        "ARCHIVES": "archive", "classify_table": "own", "master_classes": "own", "plot": "picture",
+    },
+)  # fmt: skip

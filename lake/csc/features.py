@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.csc.object_types import canonical_type
 from lake.errors import LacusError
 
 FloatArray = npt.NDArray[np.float64]
@@ -90,57 +91,6 @@ UNLABELLED = -1
 
 OTHER_TYPE = -2
 """Label code of a detection whose type the method neither learns from nor classifies."""
-
-# SIMBAD renamed its types in 2022; for each the condensed name and, where it differs from the
-# former one, the new label (simbad.cds.unistra.fr/guide/otypes.htx).
-_RENAMED: dict[str, str] = {
-    "Sy1": "Seyfert_1",
-    "Seyfert1": "Seyfert_1",
-    "Sy2": "Seyfert_2",
-    "Seyfert2": "Seyfert_2",
-    "HXB": "HMXB",
-    "HighMassXBin": "HMXB",
-    "LXB": "LMXB",
-    "LowMassXBin": "LMXB",
-    "XB*": "XB",
-    "XrayBin": "XB",
-    "Y*O": "YSO",
-    "TT*": "TTau*",
-    "TTauri*": "TTau*",
-    "Or*": "Orion_V*",
-    "OrionV*": "Orion_V*",
-    "*": "Star",
-    "Rad": "Radio",
-    "Infrared": "IR",
-    "blu": "Blue",
-    "gam": "gamma",
-    "PoG": "PartofG",
-}
-# What stands for "no label" where a table went through pandas or a CSV file.
-_ABSENT = frozenset(("", "nan", "none", "null", "n/a"))
-
-
-def canonical_type(simbad_type: str | None) -> str | None:
-    """Give a SIMBAD object type in the spelling of the method.
-
-    Parameters
-    ----------
-    simbad_type : str or None
-        A type as SIMBAD writes it, before or after its renaming of 2022, condensed (``HXB``)
-        or as a label (``HighMassXBin``).
-
-    Returns
-    -------
-    str or None
-        The former name (``HMXB``) where the method uses one, any other type unchanged, and
-        None for what means "no label": None, an empty text, ``NaN``, ``None``.
-    """
-    if simbad_type is None:
-        return None
-    text = simbad_type.strip()
-    if text.lower() in _ABSENT:
-        return None
-    return _RENAMED.get(text, text)
 
 
 def label_codes(main_type: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int8]:

@@ -109,7 +109,6 @@ class Session(requests.Session):
         kwargs.setdefault("timeout", self.settings.timeout_s)
         repeatable = str(method).upper() in ("GET", "HEAD")
         for tried in range(1, self.settings.tries + 1):
-            self.pause(self.limiter.delay(time.monotonic()))
             last = tried == self.settings.tries
             try:
                 response = super().request(method, url, *args, **kwargs)
@@ -127,6 +126,11 @@ class Session(requests.Session):
             response.close()
             self.pause(wait)
         raise AssertionError("there is a last try")
+
+    def send(self, request: Any, **kwargs: Any) -> requests.Response:
+        """Send a request, or the next one that a redirection leads to, in its turn."""
+        self.pause(self.limiter.delay(time.monotonic()))
+        return super().send(request, **kwargs)
 
     def pause(self, seconds: float) -> None:
         """Wait; ends at once when the session is stopped."""

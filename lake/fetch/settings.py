@@ -25,6 +25,8 @@ class Settings:
         Seconds without a byte after which a connection counts as dead.
     tries : int
         Times that a request is made before it counts as failed.
+    rows : int
+        Rows that one query asks for or uploads, at most, where an archive is a database.
     """
 
     url: str = ""
@@ -32,6 +34,7 @@ class Settings:
     parallel: int = 4
     timeout_s: float = 60.0
     tries: int = 5
+    rows: int = 10_000
 
     def updated(self, table: Mapping[str, Any]) -> "Settings":
         """These settings with those of a table in their place.

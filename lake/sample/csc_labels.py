@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lake.csc.features import CLASSES
+from lake.csc.object_types import condensed_type
 from lake.sample.sky import IntArray
 
 SCHEMA = pa.schema(
@@ -23,16 +24,6 @@ SCHEMA = pa.schema(
 _LABELLED = (0.06, 0.9)
 _AMBIGUOUS, _OTHER = 0.06, 0.02
 
-_TODAY = {
-    "Seyfert_1": "Sy1",
-    "Seyfert_2": "Sy2",
-    "HMXB": "HXB",
-    "LMXB": "LXB",
-    "XB": "XB*",
-    "YSO": "Y*O",
-    "TTau*": "TT*",
-    "Orion_V*": "Or*",
-}
 _AMBIGUOUS_TYPES = np.array(["X", "Star", "Radio", "IR", "Blue", "UV", "PartofG", "**"])
 _OTHER_TYPES = np.array(["Galaxy", "CataclyV*", "Pulsar"])
 
@@ -72,7 +63,7 @@ def draw_labels(
     ambiguous = ~labelled & (kind > 1 - _AMBIGUOUS)
     other = ~labelled & ~ambiguous & (kind > 1 - _AMBIGUOUS - _OTHER)
     old = np.array(CLASSES)
-    today = np.array([_TODAY.get(name, name) for name in CLASSES])
+    today = np.array([condensed_type(name) for name in CLASSES])
     spelling = np.where(rng.uniform(size=n) < 0.25, today[classes], old[classes])
     main_type = np.select(
         [labelled, ambiguous, other],

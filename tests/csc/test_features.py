@@ -4,7 +4,6 @@ import pytest
 
 from lake.csc.features import (
     AGGREGATE,
-    AMBIGUOUS,
     CLASSES,
     FEATURES,
     LOG_FEATURES,
@@ -12,7 +11,6 @@ from lake.csc.features import (
     PROBABILITIES,
     UNLABELLED,
     Normalisation,
-    canonical_type,
     feature_matrix,
     label_codes,
 )
@@ -26,36 +24,6 @@ def matrix(**columns: list[float]) -> np.ndarray:
     for name, values in columns.items():
         out[:, FEATURES.index(name)] = values
     return out
-
-
-@pytest.mark.parametrize(
-    ("today", "method"),
-    [
-        ("Sy1", "Seyfert_1"),
-        ("Seyfert2", "Seyfert_2"),
-        ("HXB", "HMXB"),
-        ("LowMassXBin", "LMXB"),
-        ("XB*", "XB"),
-        ("Y*O", "YSO"),
-        ("TT*", "TTau*"),
-        ("OrionV*", "Orion_V*"),
-        ("QSO", "QSO"),
-        (" AGN ", "AGN"),
-        ("CataclyV*", "CataclyV*"),
-    ],
-)
-def test_todays_types_get_the_methods_spelling(today, method):
-    assert canonical_type(today) == method
-
-
-@pytest.mark.parametrize("today", ["*", "X", "Rad", "IR", "blu", "UV", "gam", "PoG", "**"])
-def test_todays_ambiguous_types_are_ambiguous(today):
-    assert canonical_type(today) in AMBIGUOUS
-
-
-@pytest.mark.parametrize("text", [None, "", "  ", "NaN", "nan", "None"])
-def test_absent_labels_are_none(text):
-    assert canonical_type(text) is None
 
 
 def test_names_belong_together():

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pytest
 
-from lake.csc.features import CLASSES, canonical_type, label_codes
+from lake.csc.features import CLASSES, label_codes
+from lake.csc.object_types import canonical_type
 from lake.csc.reference import load_reference
 from lake.errors import UsageError
 from lake.formats import read_votable
