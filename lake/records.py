@@ -12,8 +12,15 @@ import multiprocessing
 import os
 import signal
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +41,8 @@ from lake.store import Store
 _CHUNK = 1000
 #: Files from which on more than one process pays for its start.
 _MANY = 4000
+#: Files are read ahead in groups of this many bytes.
+_READ_BYTES = 1 << 22
 #: Rows are made Arrow once their lists hold this many bytes, which fit into a cache.
 _WRITE_BYTES = 1 << 22
 #: Files between two reports of progress.
@@ -131,22 +140,25 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     columns = {name: Columns(contracts.table(name), task.release) for name in role.tables}
     taken: list[Record] = []
     places: dict[Identity, int] = {}
-
-    def twin(record: Record) -> Record | None:
-        place = places.get(record.identity)
-        return None if place is None else taken[place]
-
     with contextlib.ExitStack() as stack:
         stages = {
             name: stack.enter_context(store.stage(name, task.release, columns[name].schema))
             for name in role.tables
         }
-        # Parquet is written by a thread beside the parsing: it needs the interpreter hardly ever.
+        # One thread reads ahead of the parsing, another writes Parquet behind it: both need the
+        # interpreter hardly ever.
+        reader = stack.enter_context(ThreadPoolExecutor(1))
         writer = stack.enter_context(ThreadPoolExecutor(1))
         written: list[Future[None]] = []
-        for number, record in enumerate(task.records, 1):
-            taken.append(_read(record, role, columns, twin))
-            places.setdefault(taken[-1].identity, number - 1)
+        for number, (record, content) in enumerate(_contents(task.records, reader), 1):
+            if content is not None:
+                first = places.setdefault(record.identity, number - 1)
+                # The rows of a file of the same bytes as one before are there already.
+                if first < len(taken):
+                    record = replace(taken[first], file=record.file)
+                else:
+                    record = _parse(record, content, role, columns)
+            taken.append(record)
             last = number == len(task.records)
             if last or sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES:
                 batches = _batches(columns, taken)
@@ -166,31 +178,58 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     return batch
 
 
-def _read(
-    record: Record,
-    role: RecordRole,
-    columns: Mapping[str, Columns],
-    twin: Callable[[Record], Record | None] = lambda record: None,
-) -> Record:
-    """Read one file: its checksum, and its rows into the columns.
+def _contents(records: Sequence[Record], reader: Executor) -> Iterator[tuple[Record, bytes | None]]:
+    """Content of files, read and hashed some files ahead of those that are given out."""
+    ahead: deque[Future[list[tuple[Record, bytes | None]]]] = deque()
+    for group in _groups(records):
+        ahead.append(reader.submit(lambda group: [_read(record) for record in group], group))
+        # Of large files, one at a time is in memory.
+        while len(ahead) > (1 if group[-1].file.size < _READ_BYTES else 0):
+            yield from ahead.popleft().result()
+    for future in ahead:
+        yield from future.result()
 
-    The rows of a file of the same bytes as one before, its twin, are there already.
-    """
+
+def _groups(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Files in order, as many as are read at once; a large one is alone."""
+    group: list[Record] = []
+    size = 0
+    for record in records:
+        if group and size + record.file.size > _READ_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(record)
+        size += record.file.size
+    yield group
+
+
+def _read(record: Record) -> tuple[Record, bytes | None]:
+    """Read a file: its record, with the checksum, and its content; None if it is refused."""
     file = record.file
     try:
         raw = _bytes(file.path)
     except OSError as error:
-        return refused(record, f"cannot be read: {error.strerror or error}")
+        return refused(record, f"cannot be read: {error.strerror or error}"), None
     sha256 = hashlib.sha256(raw).hexdigest()
     if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was():
-        return refused(record, "was changed while it was being read")
-    file = replace(file, sha256=sha256)
-    record = replace(record, file=file)
-    if same := twin(record):
-        return replace(same, file=file)
+        return refused(record, "was changed while it was being read"), None
+    return replace(record, file=replace(file, sha256=sha256)), raw
+
+
+def _bytes(path: Path) -> bytes:
+    """Content of a file; unbuffered, which for a small one is a third faster."""
+    with open(path, "rb", buffering=0) as stream:
+        return stream.read()
+
+
+def _parse(
+    record: Record, content: bytes, role: RecordRole, columns: Mapping[str, Columns]
+) -> Record:
+    """Take the rows of a file into the columns."""
+    file = record.file
     try:
         try:
-            data = load(raw)
+            data = load(content)
         except InputError as error:
             raise InputError(file.path, error.problem) from None
         rows = role.records(file, bytes(data))
@@ -210,12 +249,6 @@ def _read(
         record, status="committed", reason=note, rows_read=number + len(out),
         rows_committed=number, rows_rejected=len(out),
     )  # fmt: skip
-
-
-def _bytes(path: Path) -> bytes:
-    """Content of a file; unbuffered, which for a small one is a third faster."""
-    with open(path, "rb", buffering=0) as stream:
-        return stream.read()
 
 
 def _note_of(rejected: Sequence[Mapping[str, Any]]) -> str:
@@ -368,7 +401,8 @@ def read_own(
                 taken.append(refused(record, f"cannot be read: {error.strerror or error}"))
                 continue
             file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
-            taken.append(_read(replace(record, file=file), role, columns))
+            record, content = _read(replace(record, file=file))
+            taken.append(record if content is None else _parse(record, content, role, columns))
         batches = _batches(columns, taken)
         tables = {
             name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()

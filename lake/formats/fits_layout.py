@@ -172,7 +172,11 @@ class Layout:
             and not (column.text or column.scaled or column.flipped)
             for column in self.columns
         )  # fmt: skip
-        if not plain or len(widths) != 1 or sum(c.width for c in self.columns) < self.dtype.itemsize:
+        if (
+            not plain
+            or len(widths) != 1
+            or sum(c.width for c in self.columns) < self.dtype.itemsize
+        ):
             return {}
         return {
             name: (column.offset // column.width, column.element.newbyteorder("="))
