@@ -285,7 +285,8 @@ class Store:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            self._writable()
+            # The first look at a lake that was just made reads its catalogue: that is done, too.
+            migrate.sync(self._writable())
 
     def _writable(self) -> duckdb.DuckDBPyConnection:
         """Give the connection that is kept open for writing, on a lake as the contracts have it."""
