@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from lake import contracts, inputs, migrate
 from lake.columns import Columns, MisfitError
-from lake.commit import Staged
+from lake.commit import Stage, Staged
 from lake.errors import InputError
 from lake.formats.source import load
 from lake.inputs import InputFile, RecordRole
@@ -45,6 +45,8 @@ _MANY = 4000
 _READ_BYTES = 1 << 22
 #: Rows are made Arrow once their lists hold this many bytes, which fit into a cache.
 _WRITE_BYTES = 1 << 22
+#: Bytes that may wait to be written, if they are not all of one file.
+_BEHIND_BYTES = 1 << 25
 #: Files between two reports of progress.
 _REPORT = 100
 
@@ -149,7 +151,7 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
         # interpreter hardly ever.
         reader = stack.enter_context(ThreadPoolExecutor(1))
         writer = stack.enter_context(ThreadPoolExecutor(1))
-        written: list[Future[None]] = []
+        written: deque[tuple[int, Future[None]]] = deque()
         for number, (record, content) in enumerate(_contents(task.records, reader), 1):
             if content is not None:
                 first = places.setdefault(record.identity, number - 1)
@@ -160,17 +162,16 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
                     record = _parse(record, content, role, columns)
             taken.append(record)
             last = number == len(task.records)
-            if last or sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES:
+            size = sum(c.list_bytes for c in columns.values())
+            if last or size > _WRITE_BYTES:
                 batches = _batches(columns, taken)
-                for future in written:
-                    future.result()
-                written = [
-                    writer.submit(stages[name].write, b) for name, made in batches.items()
-                    for b in made
-                ]  # fmt: skip
+                written.append((size, writer.submit(_write, stages, batches)))
+                # A row group takes longer to write than its last rows to read.
+                while len(written) > 1 and sum(size for size, _ in written) > _BEHIND_BYTES:
+                    written.popleft()[1].result()
             if last or number % _REPORT == 0:
                 progress(number)
-        for future in written:
+        for _, future in written:
             future.result()
     staged = [stage.staged for stage in stages.values()]
     batch = Batch(taken, [s for s in staged if s is not None])
@@ -290,6 +291,12 @@ def _batches(
         for column in columns.values():
             column.clear()
         return batches
+
+
+def _write(stages: Mapping[str, Stage], batches: Mapping[str, list[pa.RecordBatch]]) -> None:
+    for name, made in batches.items():
+        for batch in made:
+            stages[name].write(batch)
 
 
 def _place(record: Record) -> tuple[str, int, int, str]:
