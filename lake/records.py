@@ -6,7 +6,6 @@ that was interrupted takes up the finished chunks of the one before.
 
 import contextlib
 import functools
-import hashlib
 import json
 import multiprocessing
 import os
@@ -15,7 +14,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
-    Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
@@ -27,7 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lake import contracts, inputs, migrate
+from lake import contents, contracts, inputs, migrate
 from lake.columns import Columns, MisfitError
 from lake.commit import Stage, Staged
 from lake.errors import InputError
@@ -41,8 +39,6 @@ from lake.store import Store
 _CHUNK = 1000
 #: Files from which on more than one process pays for its start.
 _MANY = 4000
-#: Files are read ahead in groups of this many bytes.
-_READ_BYTES = 1 << 22
 #: Rows are made Arrow once their lists hold this many bytes, which fit into a cache.
 _WRITE_BYTES = 1 << 22
 #: Bytes that may wait to be written, if they are not all of one file.
@@ -152,16 +148,17 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
         reader = stack.enter_context(ThreadPoolExecutor(1))
         writer = stack.enter_context(ThreadPoolExecutor(1))
         written: deque[tuple[int, Future[None]]] = deque()
-        for number, (record, content) in enumerate(_contents(task.records, reader), 1):
+        for record, content in contents.ahead(task.records, reader):
             if content is not None:
-                first = places.setdefault(record.identity, number - 1)
+                first = places.setdefault(record.identity, len(taken))
                 # The rows of a file of the same bytes as one before are there already.
                 if first < len(taken):
                     record = replace(taken[first], file=record.file)
                 else:
                     record = _parse(record, content, role, columns)
             taken.append(record)
-            last = number == len(task.records)
+            del content  # a large file leaves memory before the next one comes
+            number, last = len(taken), len(taken) == len(task.records)
             size = sum(c.list_bytes for c in columns.values())
             if last or size > _WRITE_BYTES:
                 batches = _batches(columns, taken)
@@ -177,50 +174,6 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     batch = Batch(taken, [s for s in staged if s is not None])
     _note(task, batch)
     return batch
-
-
-def _contents(records: Sequence[Record], reader: Executor) -> Iterator[tuple[Record, bytes | None]]:
-    """Content of files, read and hashed some files ahead of those that are given out."""
-    ahead: deque[Future[list[tuple[Record, bytes | None]]]] = deque()
-    for group in _groups(records):
-        ahead.append(reader.submit(lambda group: [_read(record) for record in group], group))
-        # Of large files, one at a time is in memory.
-        while len(ahead) > (1 if group[-1].file.size < _READ_BYTES else 0):
-            yield from ahead.popleft().result()
-    for future in ahead:
-        yield from future.result()
-
-
-def _groups(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Files in order, as many as are read at once; a large one is alone."""
-    group: list[Record] = []
-    size = 0
-    for record in records:
-        if group and size + record.file.size > _READ_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(record)
-        size += record.file.size
-    yield group
-
-
-def _read(record: Record) -> tuple[Record, bytes | None]:
-    """Read a file: its record, with the checksum, and its content; None if it is refused."""
-    file = record.file
-    try:
-        raw = _bytes(file.path)
-    except OSError as error:
-        return refused(record, f"cannot be read: {error.strerror or error}"), None
-    sha256 = hashlib.sha256(raw).hexdigest()
-    if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was():
-        return refused(record, "was changed while it was being read"), None
-    return replace(record, file=replace(file, sha256=sha256)), raw
-
-
-def _bytes(path: Path) -> bytes:
-    """Content of a file; unbuffered, which for a small one is a third faster."""
-    with open(path, "rb", buffering=0) as stream:
-        return stream.read()
 
 
 def _parse(
@@ -408,7 +361,7 @@ def read_own(
                 taken.append(refused(record, f"cannot be read: {error.strerror or error}"))
                 continue
             file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
-            record, content = _read(replace(record, file=file))
+            record, content = contents.read(replace(record, file=file))
             taken.append(record if content is None else _parse(record, content, role, columns))
         batches = _batches(columns, taken)
         tables = {
