@@ -143,8 +143,7 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
             name: stack.enter_context(store.stage(name, task.release, columns[name].schema))
             for name in role.tables
         }
-        # One thread reads ahead of the parsing, another writes Parquet behind it: both need the
-        # interpreter hardly ever.
+        # One thread reads ahead of the parsing, another writes Parquet behind it.
         reader = stack.enter_context(ThreadPoolExecutor(1))
         writer = stack.enter_context(ThreadPoolExecutor(1))
         written: deque[tuple[int, Future[None]]] = deque()
