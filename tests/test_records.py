@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lake import contents, contracts, inputs, records
+from lake import contracts, inputs, records
 from lake import ingest as ingest_module
 from lake.errors import InputError
 from lake.home import Home, Source
@@ -338,16 +338,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(home, write, monkeypatc
 def test_a_file_that_cannot_be_read_is_named(home, write, monkeypatch):
     path = write("a.txt", "A,3\n")
     write("b.txt", "B,3\n")
-    monkeypatch.setattr(
-        contents, "_bytes", lambda p, f=contents._bytes: 1 / 0 if p == path else f(p)
-    )
+    monkeypatch.setattr(records, "_bytes", lambda p, f=records._bytes: 1 / 0 if p == path else f(p))
     with pytest.raises(ZeroDivisionError):
         ingest(home, "sdss", "R")
 
-    def denied(p):
+    def denied(p, f=records._bytes):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(contents, "_bytes", denied)
+    monkeypatch.setattr(records, "_bytes", denied)
     outcome = ingest(home, "sdss", "R")
     assert reasons(outcome)["a.txt"] == "cannot be read: Permission denied"
 
