@@ -1,6 +1,6 @@
 """Rows of one table, gathered column by column until they are made Arrow at once."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -38,23 +38,26 @@ class Columns:
     def __init__(self, table: Table, release: str) -> None:
         self._table, self._release = table, release
         self._own = {"release", "file_sha256", "file_row"}
+        self._names = {c.name for c in table.columns}
+        # Columns whose values are large: lists and binary ones.
+        self._large = [
+            c.name for c in table.columns if pa.types.is_list(c.arrow) or c.arrow == pa.binary()
+        ]
         self.schema = table.schema()
         self.clear()
 
     def clear(self) -> None:
         """Start without rows."""
-        self._values: dict[str, list[Any]] = {
-            c.name: [] for c in self._table.columns if c.name not in self._own
-        }
+        self._given: list[Mapping[str, Any]] = []
         self._hashes: list[str] = []
-        self._rows: list[int] = []
+        self._numbers: list[int] = []
         self._tables: list[tuple[str, pa.Table]] = []
         self.list_bytes = 0
 
     @property
     def rows(self) -> int:
         """Rows gathered."""
-        return len(self._hashes) + sum(table.num_rows for _, table in self._tables)
+        return len(self._given) + sum(table.num_rows for _, table in self._tables)
 
     def extend(self, rows: Sequence[Mapping[str, Any]] | pa.Table, sha256: str) -> None:
         """Add the rows of one file.
@@ -65,27 +68,26 @@ class Columns:
             If a row has a column that the contract does not declare.
         """
         if isinstance(rows, pa.Table):
-            self._declared(rows.column_names)
+            self._declared(dict.fromkeys(rows.column_names).keys())
             self._tables.append((sha256, rows))
             self.list_bytes += rows.nbytes
             return
-        values = self._values
         for number, row in enumerate(rows, 1):
-            self._declared(row)
-            for name, column in values.items():
+            self._declared(row.keys())
+            self._given.append(row)
+            self._hashes.append(sha256)
+            self._numbers.append(row.get("file_row", number))
+            for name in self._large:
                 value = row.get(name)
-                column.append(value)
                 if isinstance(value, np.ndarray):
                     self.list_bytes += value.nbytes
                 elif isinstance(value, bytes):
                     self.list_bytes += len(value)
-            self._hashes.append(sha256)
-            self._rows.append(row.get("file_row", number))
 
-    def _declared(self, names: Iterable[str]) -> None:
-        unknown = set(names) - self._values.keys() - self._own
-        if unknown:
-            raise LacusError(f"{self._table.name} declares no column {', '.join(sorted(unknown))}")
+    def _declared(self, names: Set[str]) -> None:
+        if not names <= self._names:
+            unknown = ", ".join(sorted(names - self._names))
+            raise LacusError(f"{self._table.name} declares no column {unknown}")
 
     def batches(self) -> list[pa.RecordBatch]:
         """Give all rows as batches of the contract's schema; those of Arrow tables are not copied.
@@ -129,11 +131,11 @@ class Columns:
         own: dict[str, Sequence[Any]] = {
             "release": [self._release] * len(self._hashes),
             "file_sha256": self._hashes,
-            "file_row": self._rows,
+            "file_row": self._numbers,
         }
         arrays = []
         for column in self._table.columns:
-            values = own[column.name] if column.name in own else self._values[column.name]
+            values = own.get(column.name) or self._values(column)
             try:
                 array = _array(values, column.arrow)
             except _MISFITS:
@@ -143,9 +145,12 @@ class Columns:
             arrays.append(array)
         return pa.record_batch(arrays, schema=self.schema)
 
+    def _values(self, column: Column) -> list[Any]:
+        return [row.get(column.name) for row in self._given]
+
     def _misfits(self, column: Column) -> "MisfitError":
         found: dict[str, str] = {}
-        for sha256, value in zip(self._hashes, self._values[column.name], strict=True):
+        for sha256, value in zip(self._hashes, self._values(column), strict=True):
             if reason := _misfit(value, column):
                 found.setdefault(sha256, self._named(column, reason))
         return MisfitError(found)
@@ -153,10 +158,9 @@ class Columns:
     def drop(self, hashes: Mapping[str, Any]) -> None:
         """Forget the rows of some files."""
         keep = [i for i, sha256 in enumerate(self._hashes) if sha256 not in hashes]
-        for name, values in self._values.items():
-            self._values[name] = [values[i] for i in keep]
+        self._given = [self._given[i] for i in keep]
         self._hashes = [self._hashes[i] for i in keep]
-        self._rows = [self._rows[i] for i in keep]
+        self._numbers = [self._numbers[i] for i in keep]
         self._tables = [(s, table) for s, table in self._tables if s not in hashes]
 
 
@@ -183,22 +187,17 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind, from_pandas=True)
     if pa.types.is_string(kind.value_type):
         return pa.array(values, kind)
-    # One copy takes the numbers out of the files' bytes and into the machine's byte order.
     lengths = [0 if v is None else len(v) for v in values]
-    total = sum(lengths)
-    if total > np.iinfo(np.int32).max:
-        raise ValueError(f"{total} numbers are too many for one batch")
-    dtype = kind.value_type.to_pandas_dtype()
-    flat = np.empty(total, dtype)
+    parts = [value for value, length in zip(values, lengths, strict=True) if length]
+    if sum(lengths) > np.iinfo(np.int32).max:
+        raise ValueError(f"{sum(lengths)} numbers are too many for one batch")
+    flat = np.empty(0, kind.value_type.to_pandas_dtype())
     nulls: np.ndarray | None = None
-    end = 0
-    for value, length in zip(values, lengths, strict=True):
-        if length:
-            start, end = end, end + length
-            np.copyto(flat[start:end], np.asarray(value), casting="same_kind")
-            if isinstance(value, np.ma.MaskedArray) and value.mask.any():
-                nulls = np.zeros(total, bool) if nulls is None else nulls
-                nulls[start:end] = value.mask
+    if parts:
+        # One copy gathers the numbers in the machine's byte order.
+        flat = np.concatenate([np.asarray(p) for p in parts], dtype=flat.dtype, casting="same_kind")
+    if any(isinstance(p, np.ma.MaskedArray) for p in parts):
+        nulls = np.concatenate([np.ma.getmaskarray(p) for p in parts])
     missing = np.fromiter((v is None for v in values), bool, len(values))
     is_null = pa.array(missing) if missing.any() else None
     return make_list(pa.array(flat, mask=nulls), np.array(lengths, int), is_null).cast(kind)

@@ -1,7 +1,7 @@
 """One transaction on the lake: what is staged for it, and what may be done in it."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -209,14 +209,14 @@ class Commit:
 
     def add(self, staged: Staged) -> None:
         """Register a staged file, adding columns to its table that it did not have."""
-        self._extend(staged)
+        columns = self._extend(staged)
         namespace, _, name = staged.table.partition(".")
         partition = f"release={staged.release}"
         directory = self._data / namespace / name / partition
         directory.mkdir(parents=True, exist_ok=True)
         target = directory / staged.path.name
         self._moved.append(target)
-        self._complete(staged)
+        self._complete(staged, columns)
         os.replace(staged.path, target)
         self.connection.execute(
             "CALL ducklake_add_data_files('lake', ?, ?, schema => ?, ignore_extra_columns => true,"
@@ -224,11 +224,10 @@ class Commit:
             [name, str(target), namespace],
         )
 
-    def _complete(self, staged: Staged) -> None:
+    def _complete(self, staged: Staged, columns: Set[str]) -> None:
         """Write the columns that other inputs brought into the table and this file lacks."""
         file = pq.ParquetFile(staged.path)
-        names = {name.lower() for name in file.schema_arrow.names}
-        lacking = [name for name in self.columns(staged.table) if name not in names]
+        lacking = columns - {name.lower() for name in file.schema_arrow.names}
         if not lacking:
             return
         target = f"lake.{staged.table}"
@@ -244,9 +243,15 @@ class Commit:
         finally:
             whole.unlink(missing_ok=True)
 
-    def _extend(self, staged: Staged) -> None:
-        """Add the columns that came with an input: type, comment and `meta.columns`."""
-        known = self.columns(staged.table)
+    def _extend(self, staged: Staged) -> set[str]:
+        """Add the columns that came with an input: type, comment and `meta.columns`.
+
+        Returns
+        -------
+        set of str
+            All columns of the table, in small letters.
+        """
+        known = set(self.columns(staged.table))
         for field in (f for f in staged.schema if f.name.lower() not in known):
             given = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
             unit, ucd, text = given.get("unit"), given.get("ucd"), given.get("description")
@@ -257,10 +262,11 @@ class Commit:
             name = contracts.quote(field.name)
             self.connection.execute(f"ALTER TABLE {target} ADD COLUMN {name} {kind}")
             self.connection.execute(contracts.comment(target, field.name, text, unit, ucd))
+            known.add(field.name.lower())
             row = {
                 "table_name": staged.table,
                 "column_name": field.name,
-                "position": len(self.columns(staged.table)),
+                "position": len(known),
                 "datatype": kind,
                 "unit": unit,
                 "ucd": ucd,
@@ -268,6 +274,7 @@ class Commit:
                 "origin": "input",
             }
             self.insert("meta.columns", [row])
+        return known
 
     def columns(self, table: str) -> dict[str, str]:
         """DuckDB types of a table's columns by lower-case name, as they are now."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -166,10 +167,14 @@ class _Job:
         if not new:
             return []
         what = f"{self.mission} {self.release} {role.name}: files"
-        return records.take(
-            self.store, self.release, role, new,
-            lambda done, total: self.progress(what, done, total), processes,
-        )  # fmt: skip
+        with ThreadPoolExecutor(1) as beside:
+            prepared = beside.submit(self.store.prepare)
+            batches = records.take(
+                self.store, self.release, role, new,
+                lambda done, total: self.progress(what, done, total), processes,
+            )  # fmt: skip
+            prepared.result()
+        return batches
 
     def _recognise(self) -> None:
         """Look again at what is new, now that all files have been hashed."""

@@ -45,17 +45,15 @@ def sync(connection: duckdb.DuckDBPyConnection) -> bool:
             return False
     else:
         connection.execute("CALL lake.set_option('data_inlining_row_limit', '0')")
-    connection.execute("BEGIN")
-    for namespace in contracts.namespaces():
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{namespace}")
+    statements = [f"CREATE SCHEMA IF NOT EXISTS lake.{n}" for n in contracts.namespaces()]
     for table in contracts.tables().values():
-        for statement in _alterations(table, present.get(table.name)):
-            connection.execute(statement)
-    for name in _stored_views(connection) - set(models.views()):
-        connection.execute(f"DROP VIEW lake.{name}")
+        statements += _alterations(table, present.get(table.name))
+    statements += [f"DROP VIEW lake.{n}" for n in _stored_views(connection) - set(models.views())]
     for view in models.views().values():
-        for statement in view.ddl():
-            connection.execute(statement)
+        statements += view.ddl()
+    connection.execute("BEGIN")
+    # A thousand statements: given one by one, each would wait for the interpreter.
+    connection.execute(";\n".join(statements))
     _describe(connection)
     connection.execute("DELETE FROM lake.meta.releases WHERE mission = 'meta'")
     connection.execute(

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ import pyarrow as pa
 
 from lake import contracts, inputs, migrate
 from lake.columns import Columns, MisfitError
-from lake.commit import Staged
+from lake.commit import Stage, Staged
 from lake.errors import InputError
 from lake.formats.source import load
 from lake.inputs import InputFile, RecordRole
@@ -36,6 +37,8 @@ _CHUNK = 1000
 _MANY = 4000
 #: Rows are made Arrow once their lists hold this many bytes, which fit into a cache.
 _WRITE_BYTES = 1 << 22
+#: Bytes that may wait to be written, if they are not all of one batch.
+_BEHIND_BYTES = 1 << 25
 #: Files between two reports of progress.
 _REPORT = 100
 
@@ -142,23 +145,23 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
             for name in role.tables
         }
         # Parquet is written by a thread beside the parsing: it needs the interpreter hardly ever.
+        # Reading and hashing do, for moments: a thread of their own gains nothing.
         writer = stack.enter_context(ThreadPoolExecutor(1))
-        written: list[Future[None]] = []
+        written: deque[tuple[int, Future[None]]] = deque()
         for number, record in enumerate(task.records, 1):
             taken.append(_read(record, role, columns, twin))
             places.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
-            if last or sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES:
+            size = sum(c.list_bytes for c in columns.values())
+            if last or size > _WRITE_BYTES:
                 batches = _batches(columns, taken)
-                for future in written:
-                    future.result()
-                written = [
-                    writer.submit(stages[name].write, b) for name, made in batches.items()
-                    for b in made
-                ]  # fmt: skip
+                written.append((size, writer.submit(_write, stages, batches)))
+                # A row group takes longer to write than its last rows to read.
+                while len(written) > 1 and sum(size for size, _ in written) > _BEHIND_BYTES:
+                    written.popleft()[1].result()
             if last or number % _REPORT == 0:
                 progress(number)
-        for future in written:
+        for _, future in written:
             future.result()
     staged = [stage.staged for stage in stages.values()]
     batch = Batch(taken, [s for s in staged if s is not None])
@@ -257,6 +260,12 @@ def _batches(
         for column in columns.values():
             column.clear()
         return batches
+
+
+def _write(stages: Mapping[str, Stage], batches: Mapping[str, list[pa.RecordBatch]]) -> None:
+    for name, made in batches.items():
+        for batch in made:
+            stages[name].write(batch)
 
 
 def _place(record: Record) -> tuple[str, int, int, str]:

@@ -256,11 +256,9 @@ class Store:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            self._forget_other_lake()
-            connection = self._writing = self._writing or self.connect(read_only=False)
+            connection = self._writable()
             commit = None
             try:
-                migrate.sync(connection)
                 connection.execute("BEGIN")
                 commit = Commit(self.directory / "data", connection)
                 yield commit
@@ -269,7 +267,6 @@ class Store:
                     [author or _login(), message, json.dumps(dict(info or {}), sort_keys=True)],
                 )
                 connection.execute("COMMIT")
-                self._inode = self.catalog.stat().st_ino
             except BaseException:
                 self._writing = None
                 with contextlib.suppress(duckdb.Error):  # there may be nothing to roll back
@@ -279,6 +276,32 @@ class Store:
                         commit.undo_moves()
                 connection.close()
                 raise
+
+    def prepare(self) -> None:
+        """Do what a commit begins with: open the lake, bring it into line with the contracts.
+
+        That takes as long as reading hundreds of files, but hardly needs the interpreter: a
+        thread can do it while they are read.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            # The first look at a lake that was just made reads its catalogue: that is done, too.
+            migrate.sync(self._writable())
+
+    def _writable(self) -> duckdb.DuckDBPyConnection:
+        """Give the connection that is kept open for writing, on a lake as the contracts have it."""
+        self._forget_other_lake()
+        connection = self._writing = self._writing or self.connect(read_only=False)
+        try:
+            migrate.sync(connection)
+            self._inode = self.catalog.stat().st_ino
+        except BaseException:
+            self._writing = None
+            with contextlib.suppress(duckdb.Error):  # there may be nothing to roll back
+                connection.execute("ROLLBACK")
+            connection.close()
+            raise
+        return connection
 
     @contextlib.contextmanager
     def ingesting(self, mission: str, release: str, waiting: Callable[[], None]) -> Iterator[None]:

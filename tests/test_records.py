@@ -274,7 +274,7 @@ def test_an_interrupted_ingest_is_taken_up(home, write, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         ingest(home, "sdss", "R", interrupt)
-    assert not home.store.exists
+    assert stored(home) == []
     assert opened == [f"{i}.txt" for i in range(6)]
     opened.clear()
     # The second chunk was interrupted before its note; a file of the first one has changed.

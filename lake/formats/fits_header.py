@@ -221,11 +221,8 @@ def _hierarchical(card: bytes) -> tuple[str, str]:
     return keyword.strip(), body
 
 
-def _fixed(raw: bytes, at: int) -> str | int | float | None:
-    """Value of a card ``KEYWORD = `` in fixed format (section 4.2).
-
-    None for any other, and for logicals.
-    """
+def _fixed(raw: bytes, at: int) -> str | bool | int | float | None:
+    """Value of a card ``KEYWORD = `` in fixed format (section 4.2); None for any other."""
     if raw[at + 10 : at + 11] == b"'":
         end = raw.find(b"'", at + 11, at + CARD)
         text = raw[at + 11 : end].rstrip(b" ")
@@ -236,6 +233,8 @@ def _fixed(raw: bytes, at: int) -> str | int | float | None:
         return None
     if number.isdigit():
         return int(number)
+    if number in (b"T", b"F"):
+        return number == b"T"
     # Not what Python, but not FITS, takes for a number: nan, inf, 1_000.
     if number[-1:].isdigit() and b"_" not in number:
         try:

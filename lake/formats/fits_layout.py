@@ -160,6 +160,29 @@ class Layout:
         )
         self.schema = pa.schema([column.field for column in columns])
 
+    @cached_property
+    def matrix(self) -> dict[str, tuple[int, np.dtype]]:
+        """Place in the row and native dtype of columns that are numbers of one width.
+
+        Empty unless all columns are so, and stored as they are: rows are then a matrix.
+        """
+        widths = {column.width for column in self.columns}
+        plain = all(
+            column.scalar and column.code in "BIJKED"
+            and not (column.text or column.scaled or column.flipped)
+            for column in self.columns
+        )  # fmt: skip
+        if (
+            not plain
+            or len(widths) != 1
+            or sum(c.width for c in self.columns) < self.dtype.itemsize
+        ):
+            return {}
+        return {
+            name: (column.offset // column.width, column.element.newbyteorder("="))
+            for name, column in self.by_name.items()
+        }
+
 
 class Cards:
     """Cards of a header as the key of a cache: compared whole, but hashed by a few.

@@ -34,6 +34,8 @@ _IVAR = ("ivar", "inverse_variance", "invvar")
 _ERROR = ("err", "error", "sigma", "flux_error", "flux_err", "e_flux", "uncertainty", "stdev")
 _AND_MASK = ("and_mask", "andmask", "mask")
 _OR_MASK = ("or_mask", "ormask")
+#: What a spec file has beside flux and wavelengths.
+_OF_SPEC = ("ivar", "and_mask", "or_mask", "wdisp", "sky", "model")
 #: Columns of catalogues, whose rows are not pixels.
 _CATALOGUE = ("ra", "dec", "plate", "mjd", "fiberid", "objid", "specobjid", "name")
 
@@ -97,13 +99,9 @@ def spec(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
     """
     header = file[0].header
     names = _numbers(hdu)
-    loglam = hdu.column("loglam")
+    arrays = hdu.native(flux, "loglam", *(name for name in _OF_SPEC if name in names))
+    loglam, fluxes = arrays.pop("loglam"), arrays.pop(flux)
     grid = placed(hdu, of_loglam, loglam, header.get("COEFF0"), header.get("COEFF1"))
-    arrays: dict[str, Array] = {
-        name: hdu.column(name)
-        for name in ("ivar", "and_mask", "or_mask", "wdisp", "sky", "model")
-        if name in names
-    }
     places: list[Place | Row] = [Place("HDU 1", hdu.header), Place("HDU 0", header)]
     notes = []
     row = hdu_at(file, 2)
@@ -115,7 +113,7 @@ def spec(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
         places.insert(0, about)
         if row.rows > 1:
             notes.append(f"HDU 2 has {row.rows} rows: the first is taken")
-    return Spectrum("spec", 1, grid, hdu.column(flux), places, _unit(hdu, flux, header), 1, arrays,
+    return Spectrum("spec", 1, grid, fluxes, places, _unit(hdu, flux, header), 1, arrays,
                     notes=notes)  # fmt: skip
 
 

@@ -117,9 +117,10 @@ def take_pixels(spectrum: Spectrum, notes: list[str], warnings: list[str]) -> Pi
         warnings.append(f"the unit of the flux, {unit!r}, cannot be converted to {UNIT}")
     # What is too large for float32 becomes infinite, and is counted below.
     with np.errstate(over="ignore"):
-        flux = arrays["flux"] = np.array(arrays["flux"], np.float32)
-        if "ivar" in arrays:
-            arrays["ivar"] = np.array(arrays["ivar"], np.float32)
+        for name in ("flux", "ivar"):
+            if name in arrays:
+                arrays[name] = np.asarray(arrays[name], np.float32)
+    flux = arrays["flux"]
     good = np.isfinite(flux)
     if not good.all():
         finite = int(np.count_nonzero(good))
@@ -133,7 +134,7 @@ def take_pixels(spectrum: Spectrum, notes: list[str], warnings: list[str]) -> Pi
         weighted = (ivar > 0) & (ivar < np.inf)
         if not weighted.all():
             if strange := int(np.count_nonzero(~weighted & (ivar != 0))):
-                ivar[~weighted] = 0
+                arrays["ivar"] = np.where(weighted, ivar, np.float32(0))
                 warnings.append(f"ivar is negative or not finite in {strange} pixels, now 0")
             good &= weighted
         if not good.any():

@@ -442,6 +442,49 @@ def test_columns_are_views_of_the_bytes():
     assert "m" not in table
 
 
+def assert_native(hdu) -> None:
+    """Columns in the machine's byte order are those that lie in the file."""
+    found = hdu.native(*hdu.columns)
+    assert list(found) == list(hdu.columns)
+    for name, values in found.items():
+        expected = hdu.column(name)
+        assert values.dtype == expected.dtype.newbyteorder("=")
+        assert values.flags.c_contiguous
+        for cells in zip(values, expected, strict=True):
+            np.testing.assert_array_equal(*cells)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(written_columns())
+def test_native_columns_are_the_columns(columns: list[Column]):
+    assert_native(read_fits_file(table_bytes(*columns))[1])
+
+
+NUMBERS = np.arange(5) + 250
+
+
+@pytest.mark.parametrize(
+    ("second", "is_matrix"),
+    [
+        (Column("b", "E", array=NUMBERS + 0.5), True),
+        (Column("b", "J", null=252, array=NUMBERS), True),
+        (Column("b", "I", array=NUMBERS), False),
+        (Column("b", "J", bzero=2**31, array=NUMBERS.astype("u4")), False),
+        (Column("b", "J", bzero=7, array=NUMBERS), False),
+        (Column("b", "2I", array=np.arange(10).reshape(5, 2)), False),
+        (Column("b", "4A", array=["a"] * 5), False),
+        (Column("b", "PJ()", array=np.array([[1]] * 5, object)), False),
+    ],
+)
+def test_rows_that_are_a_matrix_are_turned_over(second, is_matrix):
+    hdu = read_fits_file(table_bytes(Column("A", "J", array=NUMBERS), second))[1]
+    assert bool(hdu.layout.matrix) == is_matrix
+    assert_native(hdu)
+    assert hdu.native("a")["a"].tolist() == NUMBERS.tolist()
+    with pytest.raises(InputError, match="no column 'x'"):
+        hdu.native("x")
+
+
 def test_single_values_are_those_of_the_table():
     data = table_bytes(
         FLUX,
@@ -584,5 +627,7 @@ def test_a_survey_has_a_handful_of_layouts(real_data):
         file = read_fits_file(path)
         if "PLATEID" in file[0].header and len(file) > 2:
             assert len(file[1].column("flux")) == file[1].rows
+            assert file[1].layout.matrix
+            assert_native(file[1])
             assert file[2].rows == 1
     assert read_layout.cache_info().misses < 20
