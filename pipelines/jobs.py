@@ -143,6 +143,12 @@ def stale(home: lake.Home, mission: str, release: str, asked: str | None = None)
     ]
 
 
+def standing(home: lake.Home, mission: str, release: str) -> list[str]:
+    """Say what of a release stands though something that it was made from has changed."""
+    told = [d.stands(home, release) for d in derivations(mission) if d.stands]
+    return [text for text in told if text]
+
+
 def empty(home: lake.Home, mission: str, release: str) -> Failure | None:
     """Say why nothing of a release is in the lake; None if something is."""
     if set(inputs.tables(mission)) & home.store.fingerprints(release).keys():

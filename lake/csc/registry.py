@@ -59,6 +59,7 @@ def as_row(model: ClassModel, release: str, snapshot: int | None = None) -> pa.T
         "training_rows": model.training["rows_complete"],
         "detections": model.training["rows"],
         "labelled_rows": sum(model.training["labelled"].values()),
+        "trained_release": release,
         "trained_at": now(),
         "trained_snapshot": snapshot,
         "changed_detections": 0,

@@ -9,17 +9,14 @@ twice, or back, counts twice.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 
-from lake import contracts, models
-from lake.commit import only
-from lake.csc.features import FEATURES, feature_matrix, label_codes
-from lake.freshness import base_tables
+from lake import freshness
+from lake.csc import registry
+from lake.csc.changes import Changes, between, changes
+from lake.home import Home
 from lake.store import Store
 
 TOLERANCE = 0.05
@@ -29,99 +26,19 @@ The five-fold cross-validation by which a model is judged leaves out 20 % of the
 at a time: a model that lacks a quarter of that is well within what its figures are given for.
 """
 
-_KEY = ("name", "obsid", "obi", "region_id")
-_LABELLED = ("changed_labelled", "labelled_rows")
-_VIEW = "csc.labelled_features"
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What differs between two states of a release.
-
-    Attributes
-    ----------
-    rows : pyarrow.Table
-        Detections (`csc.labelled_features`) of the sources that differ as they are now, ordered
-        by name, obsid and row of the file; none of the sources that are gone.
-    names : pyarrow.Table
-        Column name: these sources, those that are gone included.
-    detections : int
-        Detections added, removed, or changed in a feature or in their label. Another file that
-        says the same is no change here, though its rows are among `rows`: they name their file.
-    moved : int
-        Those of them that were added, removed or changed in a feature.
-    labelled : int
-        Those of them that have, or had, all features and one of the ten classes for a label.
-    """
-
-    rows: pa.Table
-    names: pa.Table
-    detections: int
-    moved: int
-    labelled: int
-
-
-def changes(store: Store, release: str, then: int | None, now: int) -> Changes | None:
-    """Find the detections that differ between two snapshots, in a time that follows their number.
-
-    The tables tell which sources were touched; what a classifier reads of these is compared, so
-    that a file that was corrected in a few rows counts for these alone.
-
-    Parameters
-    ----------
-    store : Store
-    release : str
-    then, now : int
-        Snapshots, the earlier first.
-
-    Returns
-    -------
-    Changes or None
-        None if it cannot be told: the earlier snapshot is unknown or was expired, or the views
-        read the detections otherwise then.
-    """
-    known = {snapshot.id for snapshot in store.snapshots()}
-    if then is None or then not in known or then >= now:
-        return None
-    with store.connect(at=now) as connection:
-        connection.execute(store.attach_sql(at=then, name="was"))
-        if _text(connection, "was") != _text(connection, "lake"):
-            return None
-        touched = " UNION ".join(
-            f"SELECT name FROM ducklake_table_{kind}('lake', 'csc', '{table}', {then + 1}, {now})"
-            " WHERE release = $1"
-            for table in ("detections", "labels")
-            for kind in ("insertions", "deletions")
-        )
-        connection.execute(f"CREATE TEMP TABLE touched AS {touched}", [release])
-        connection.execute("ATTACH ':memory:' AS part; CREATE SCHEMA part.csc; USE part")
-        for side, table in (("was", "before"), ("lake", "after")):
-            _read(connection, side, release, table)
-        whole = ", ".join((*_KEY, *FEATURES, "main_type"))
-        differing = connection.execute(_differing(whole)).to_arrow_table()
-        keys = ", ".join((*_KEY, *FEATURES))
-        moved = f"SELECT count(DISTINCT ({', '.join(_KEY)})) FROM ({_differing(keys)})"
-        connection.execute(
-            "CREATE TEMP TABLE other AS SELECT DISTINCT name FROM"
-            f" ({_differing(f'{whole}, file_sha256')})"
-        )
-        return Changes(
-            connection.execute(
-                "SELECT * FROM after WHERE name IN (FROM other) ORDER BY name, obsid, file_row"
-            ).to_arrow_table(),
-            connection.execute("FROM other ORDER BY name").to_arrow_table(),
-            _detections(differing),
-            int(only(connection.execute(moved).fetchone())),
-            _detections(differing.filter(_taught(differing))),
-        )
+_TABLE = "csc.mixture_models"
+_COUNTS = (("changed_detections", "detections"), ("changed_labelled", "labelled_rows"))
+_READS = ("csc.labelled_features",)
 
 
 def row(store: Store, release: str) -> dict[str, Any] | None:
     """The row of csc.mixture_models of a release; None if it has no model."""
-    if not store.exists:
-        return None
-    rows = store.arrow("SELECT * FROM csc.mixture_models WHERE release = ?", [release])
-    return rows.to_pylist()[0] if rows.num_rows else None
+    return next((model for model in rows(store) if model["release"] == release), None)
+
+
+def rows(store: Store) -> list[dict[str, Any]]:
+    """Rows of csc.mixture_models of all releases; those of an older version may lack columns."""
+    return store.arrow("SELECT * FROM csc.mixture_models").to_pylist() if store.exists else []
 
 
 def drift(model: Mapping[str, Any]) -> float:
@@ -139,19 +56,19 @@ def drift(model: Mapping[str, Any]) -> float:
         may be few, and all of them may change. Infinite if the row, one of an older version,
         does not tell.
     """
-    shares = [0.0]
-    for changed, trained in (("changed_detections", "detections"), _LABELLED):
-        if model.get(changed) is None or not model.get(trained):
-            shares.append(0.0 if model.get(changed) == 0 else math.inf)
-        else:
-            shares.append(model[changed] / model[trained])
+    shares = []
+    for changed, trained in _COUNTS:
+        number, of = model.get(changed), model.get(trained)
+        if number is None or (number and not of):
+            return math.inf
+        shares.append(number / of if number else 0.0)
     return max(shares)
 
 
 def counted(model: Mapping[str, Any], found: Changes) -> dict[str, Any]:
     """The row of csc.mixture_models of a model, the detections having changed once more."""
     more = {"changed_detections": found.detections, "changed_labelled": found.labelled}
-    return {**model, **{name: (model.get(name) or 0) + n for name, n in more.items()}}
+    return {**model, **{name: model[name] + n for name, n in more.items()}}
 
 
 def tell(model: Mapping[str, Any]) -> str | None:
@@ -159,58 +76,114 @@ def tell(model: Mapping[str, Any]) -> str | None:
     share = drift(model)
     if not 0 < share < math.inf:
         return None
+    whose = model["trained_release"]
     return (
-        f"the model of {model['trained_at']:%Y-%m-%d %H:%M} UTC stands: {100 * share:.2g} % of"
-        " what it was trained on has changed since"
+        f"the model of {model['trained_at']:%Y-%m-%d %H:%M} UTC"
+        f"{f', trained on {whose},' if whose != model['release'] else ''} stands:"
+        f" {100 * share:.2g} % of what it was trained on has changed since"
     )
 
 
-def _read(connection: duckdb.DuckDBPyConnection, side: str, release: str, table: str) -> None:
-    """Read the touched sources on one side into a temporary table.
+def kept(home: Home, release: str, version: str, at: int) -> dict[str, Any] | None:
+    """The row of a release's model, with what has changed since it was last looked at.
 
-    The views are laid over these sources alone: what they join and rank is as little as that.
+    Parameters
+    ----------
+    home : Home
+    release : str
+    version : str
+        Of the training.
+    at : int
+        Snapshot.
+
+    Returns
+    -------
+    dict or None
+        Row of csc.mixture_models; `drift` tells whether the model stands. None if there is no
+        model, it is lost or of another version, or it cannot be told what has changed.
     """
-    for below in base_tables([_VIEW]):
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {below} AS SELECT * FROM {side}.{below}"
-            f" WHERE release = {contracts.literal(release)} AND name IN (FROM temp.touched)"
-        )
-    for view in _views():
-        connection.execute(f"CREATE OR REPLACE VIEW {view.name} AS {view.sql}")
-    connection.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM {_VIEW}")
+    made, model = home.store.made(release).get(_TABLE), row(home.store, release)
+    if made is None or model is None or made.code_version != version or not _there(home, model):
+        return None
+    found = changes(home.store, release, made.read_snapshot, at)
+    return counted(model, found) if found else None
 
 
-def _views() -> list[models.View]:
-    """The view that is read and those below it, in an order in which they can be made."""
-    made = models.views()
-    wanted = {_VIEW}
-    for name in reversed(made):
-        wanted |= set(made[name].depends) if name in wanted else set()
-    return [view for name, view in made.items() if name in wanted]
+def adopted(home: Home, release: str, version: str, at: int) -> dict[str, Any] | None:
+    """The row that another release's model gets if it stands for this one, which has none.
+
+    Parameters
+    ----------
+    home, release, version, at
+        As for `kept`.
+
+    Returns
+    -------
+    dict or None
+    """
+    models = rows(home.store)
+    if any(model["release"] == release for model in models):
+        return None
+    for model in models:
+        other = model["release"]
+        made = home.store.made(other).get(_TABLE)
+        now = freshness.fingerprint(home.store, other, _READS, version)
+        if made and made.fingerprint == now and _there(home, model):
+            found = between(home.store, other, release, at)
+            taken = counted({**model, "release": release}, found)
+            if drift(taken) <= TOLERANCE:
+                return taken
+    return None
 
 
-def _text(connection: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, str]:
-    """Texts of these views as a lake has them."""
-    rows = connection.execute(
-        "SELECT schema_name || '.' || view_name, sql FROM duckdb_views() WHERE database_name = ?",
-        [catalog],
-    ).fetchall()
-    names = {view.name for view in _views()}
-    return {name: text for name, text in rows if name in names}
+def training_set(home: Home, model: Mapping[str, Any]) -> tuple[pa.Table, int]:
+    """What a model was trained on (`csc.labelled_features`), and its snapshot.
+
+    Where that snapshot was expired, what the model is for now, which differs little.
+    """
+    release, at = model["trained_release"], model["trained_snapshot"]
+    if at not in {snapshot.id for snapshot in home.store.snapshots()}:
+        release, at = model["release"], home.store.snapshot()
+    return detections(home.store, release, at), at
 
 
-def _differing(columns: str) -> str:
-    """Query for what either side says that the other does not."""
-    before, after = (f"SELECT {columns} FROM {side}" for side in ("before", "after"))
-    return f"({before} EXCEPT ALL {after}) UNION ALL ({after} EXCEPT ALL {before})"
+def detections(store: Store, release: str, at: int) -> pa.Table:
+    """All of `csc.labelled_features` of a release at a snapshot, in one order."""
+    return store.arrow(
+        "SELECT * FROM csc.labelled_features WHERE release = ? ORDER BY name, obsid, file_row",
+        [release],
+        at=at,
+    )
 
 
-def _detections(rows: pa.Table) -> int:
-    """Different detections among some rows."""
-    return rows.group_by(list(_KEY)).aggregate([]).num_rows
+def told(home: Home, model: Mapping[str, Any], table: str, version: str) -> pa.Table | None:
+    """What a table tells of a training, where the model is that of another release.
+
+    Parameters
+    ----------
+    home : Home
+    model : mapping
+        Row of csc.mixture_models.
+    table : str
+        Of which the rows depend on the training alone.
+    version : str
+        Of its computation.
+
+    Returns
+    -------
+    pyarrow.Table or None
+        Its rows for the release of the model; None if they have to be computed.
+    """
+    store, other = home.store, model["trained_release"]
+    first, made = row(store, other), store.made(other).get(table)
+    if other == model["release"] or made is None or first is None:
+        return None
+    now = freshness.fingerprint(store, other, [_TABLE], version)
+    if first["model_id"] != model["model_id"] or made.fingerprint != now:
+        return None
+    query = f"SELECT * REPLACE (? AS release) FROM {table} WHERE release = ?"
+    return store.arrow(query, [model["release"], other])
 
 
-def _taught(rows: pa.Table) -> pa.Array:
-    """Whether a model learns a class from a row."""
-    complete = ~np.isnan(feature_matrix(rows)).any(axis=1)
-    return pa.array(complete & (label_codes(rows["main_type"]) >= 0))
+def _there(home: Home, model: Mapping[str, Any]) -> bool:
+    return registry.model_path(home.models, model["model_id"]).exists()

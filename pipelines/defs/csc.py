@@ -23,12 +23,11 @@ from pipelines.assets import (
     viewed,
 )
 
-_FEATURES = "SELECT * FROM csc.labelled_features WHERE release = ? ORDER BY name, obsid, file_row"
 _COMPONENTS = 6
 _MOST_COMPONENTS = 8
 _SEED = 42
 _TRAINING = _CLASSIFYING = "2"
-_SELECTING = "1"
+_SELECTING = _VALIDATING = "1"
 _SHOWN = (
     "log_loss", "brier", "expected_calibration_error", "accuracy", "balanced_accuracy",
 )  # fmt: skip
@@ -112,18 +111,18 @@ def mixture(context: dg.AssetExecutionContext, home: lake.Home, release: str) ->
 
     A model that was trained stands while little has changed since: at most 5 % of the detections,
     and of those with a label (`lake.csc.standing`). What changed is then classified by it, and
-    model selection and validation, which tell of a training, stay. A larger change, or
+    model selection and validation, which tell of a training, stay. A release without a model takes
+    that of another release from which it differs by no more. A larger change, or
     `lacus run csc.mixture_models`, trains anew.
     """
-    from lake.csc import model, registry
+    from lake.csc import model, registry, standing
 
     name, at = "csc.mixture_models", home.store.snapshot()
     row = None if asked(context, [name]) else _standing(context, home, release, at)
     if row is None:
         try:
-            trained = model.train(
-                home.store.arrow(_FEATURES, [release], at=at), components=_COMPONENTS, seed=_SEED
-            )
+            table = standing.detections(home.store, release, at)
+            trained = model.train(table, components=_COMPONENTS, seed=_SEED)
         except lake.LacusError as error:
             context.log.warning("no model: %s", error)
             return Computed({name: no_rows(name)})
@@ -145,27 +144,19 @@ def mixture(context: dg.AssetExecutionContext, home: lake.Home, release: str) ->
 def _standing(
     context: dg.AssetExecutionContext, home: lake.Home, release: str, at: int
 ) -> pa.Table | None:
-    """Row of the release's model if it stands, what changed since last counted; else None."""
-    from lake.csc import registry, standing
+    """Row of the model that stands for a release; None if one is to be trained. The log says it."""
+    from lake.csc import standing
 
-    name = "csc.mixture_models"
-    made, row = home.store.made(release).get(name), standing.row(home.store, release)
-    if made is None or row is None or made.code_version != _TRAINING:
+    model = standing.kept(home, release, _TRAINING, at)
+    model = model or standing.adopted(home, release, _TRAINING, at)
+    if model is None:
         return None
-    found = standing.changes(home.store, release, made.read_snapshot, at)
-    if found is None or not registry.model_path(home.models, row["model_id"]).exists():
+    if (share := standing.drift(model)) > standing.TOLERANCE:
+        text = "trained anew: of what the model of %s was trained on, %.2g %% have changed"
+        context.log.info(text, model["trained_at"], 100 * share)
         return None
-    row = standing.counted(row, found)
-    share = 100 * standing.drift(row)
-    if share > 100 * standing.TOLERANCE:
-        context.log.info(
-            "trained anew: %.2g %% of what the model of %s was trained on has changed",
-            share,
-            row["trained_at"],
-        )
-        return None
-    context.log.info("%s", standing.tell(row) or "nothing that the model was trained on changed")
-    return pa.Table.from_pylist([row], contracts.table(name).schema())
+    context.log.info("%s", standing.tell(model) or "the model stands: nothing of it has changed")
+    return pa.Table.from_pylist([model], contracts.table("csc.mixture_models").schema())
 
 
 @derived(
@@ -181,7 +172,7 @@ def classification(context: dg.AssetExecutionContext, home: lake.Home, release: 
     release was classified last, only the sources are classified of which a detection or a label
     has changed since; the rows of all others stay as they are.
     """
-    from lake.csc import classify, registry, standing
+    from lake.csc import changes, classify, registry, standing
 
     clusters, classes = names = ("csc.clusters", "csc.class_probabilities")
     at, model = home.store.snapshot(), standing.row(home.store, release)
@@ -193,12 +184,12 @@ def classification(context: dg.AssetExecutionContext, home: lake.Home, release: 
     last = home.sql("SELECT model_id FROM csc.clusters WHERE release = ? LIMIT 1", [release])
     found = part = None
     if made and made.code_version == _CLASSIFYING and last.fetchone() == (trained.model_id,):
-        found = standing.changes(home.store, release, made.read_snapshot, at)
+        found = changes.changes(home.store, release, made.read_snapshot, at)
     if made and found:
         table, part = found.rows, Part(found.names, made.snapshot)
         context.log.info("%s sources changed, and are classified", found.names.num_rows)
     else:
-        table = home.store.arrow(_FEATURES, [release], at=at)
+        table = standing.detections(home.store, release, at)
     clustered = classify.responsibilities(trained, table).drop_columns(["file_row"])
     clustered = clustered.append_column(
         contracts.table(clusters).schema().field("model_id"),
@@ -235,15 +226,18 @@ def model_selection(context: dg.AssetExecutionContext, home: lake.Home, release:
 
     Labels play no part in it: a model that was trained anew for these alone leaves it as it is.
     """
-    from lake.csc import mixture, standing
+    from lake.csc import changes, mixture, standing
 
-    name = "csc.model_selection"
-    table, at = _training_set(context, home, release)
-    if table is None:
+    name, model = "csc.model_selection", standing.row(home.store, release)
+    if model is None:
+        context.log.warning("no model, so there is nothing to tell of its training")
         return Computed({name: no_rows(name)})
+    if (told := standing.told(home, model, name, _SELECTING)) is not None:
+        return Computed({name: told})
+    table, at = standing.training_set(home, model)
     made = home.store.made(release).get(name)
     if made and made.code_version == _SELECTING:
-        found = standing.changes(home.store, release, made.read_snapshot, at)
+        found = changes.changes(home.store, release, made.read_snapshot, at)
         if found and not found.moved:
             nothing = Part(no_rows(name), made.snapshot)
             return Computed({}, read_snapshot=at, part=nothing)
@@ -264,7 +258,7 @@ def model_selection(context: dg.AssetExecutionContext, home: lake.Home, release:
 @derived(
     tables=["csc.validation"],
     reads=["csc.mixture_models"],
-    version="1",
+    version=_VALIDATING,
     checks=[BOUNDS, CALIBRATION],
 )
 def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
@@ -272,12 +266,15 @@ def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str)
 
     The folds are of the detections that the release's model was trained on.
     """
-    from lake.csc import figures, validate
+    from lake.csc import figures, standing, validate
 
-    name = "csc.validation"
-    table, _ = _training_set(context, home, release)
-    if table is None:
+    name, model = "csc.validation", standing.row(home.store, release)
+    if model is None:
+        context.log.warning("no model, so there is nothing to tell of its training")
         return Computed({name: no_rows(name)})
+    if (told := standing.told(home, model, name, _VALIDATING)) is not None:
+        return Computed({name: told})
+    table, _ = standing.training_set(home, model)
     try:
         scored = validate.cross_validate(table, folds=5, seed=_SEED).tidy
     except lake.LacusError as error:
@@ -301,24 +298,6 @@ def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str)
         },
         [(path, "figure")],
     )
-
-
-def _training_set(
-    context: dg.AssetExecutionContext, home: lake.Home, release: str
-) -> tuple[pa.Table | None, int]:
-    """What the release's model was trained on, and its snapshot; None without a model.
-
-    Where that snapshot was expired, what is there now, which differs little as the model stands.
-    """
-    from lake.csc import standing
-
-    model, at = standing.row(home.store, release), home.store.snapshot()
-    if model is None:
-        context.log.warning("no model, so there is nothing to tell of its training")
-        return None, at
-    if model["trained_snapshot"] in {snapshot.id for snapshot in home.store.snapshots()}:
-        at = model["trained_snapshot"]
-    return home.store.arrow(_FEATURES, [release], at=at), at
 
 
 def _confusion(scored: pa.Table) -> dg.MarkdownMetadataValue:
