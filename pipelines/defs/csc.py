@@ -132,6 +132,7 @@ def mixture(context: dg.AssetExecutionContext, home: lake.Home, release: str) ->
     shown = {"model": model_id, "bic": row["bic"][0].as_py()}
     for column in ("detections", "changed_detections", "changed_labelled"):
         shown[column.replace("_", " ")] = row[column][0].as_py()
+    shown["standing"] = standing.tell(row.to_pylist()[0])
     return Computed(
         {name: row},
         {name: shown},
