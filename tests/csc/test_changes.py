@@ -1,5 +1,6 @@
 """What changed between two states of a release, and between two releases."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,46 +53,50 @@ BASE = [detection("A"), detection("A", 2), detection("B"), detection("C"), detec
 LABELS = [label("B", "QSO"), label("C", "Star")]
 NOTHING = ([], [], 0, 0, 0)
 
+# Source by source: detections before and after, labels before and after, and what is told of it:
+# whether it differs, and how many of its detections count as changed, moved and labelled.
+CASES: dict[str, tuple[list[Row], list[Row], list[Row], list[Row], tuple[bool, int, int, int]]] = {}
 
-@pytest.mark.parametrize(
-    ("rows", "labels", "expected"),
-    [
-        (BASE[::-1], LABELS[::-1], NOTHING),  # all rows were written again and say the same
-        ([*BASE, detection("A", 3)], LABELS, (["A"], [("A", 1), ("A", 2), ("A", 3)], 1, 1, 0)),
-        (BASE[:4], LABELS, (["D"], [], 1, 1, 0)),
-        ([*BASE[1:], detection("A", bb_kt=1.0)], LABELS, (["A"], [("A", 1), ("A", 2)], 1, 1, 0)),
-        ([*BASE[1:], detection("A", bb_kt=None)], LABELS, (["A"], [("A", 1), ("A", 2)], 1, 1, 0)),
-        # Another file says the same: the row is another, the detection is not.
-        ([*BASE[:4], detection("D", file_sha256="g")], LABELS, (["D"], [("D", 1)], 0, 0, 0)),
-        (BASE, LABELS[1:], (["B"], [("B", 1)], 1, 0, 1)),
-        (BASE, [*LABELS, label("A", "AGN", 2)], (["A"], [("A", 1), ("A", 2)], 1, 0, 1)),
-        (BASE, [*LABELS, label("A", "AGN")], (["A"], [("A", 1), ("A", 2)], 2, 0, 2)),
-        (BASE, [LABELS[0], label("C", "X")], (["C"], [("C", 1)], 1, 0, 0)),
-        (BASE, [*LABELS, label("no such source", "QSO")], NOTHING),
-        # A label that goes after another says nothing.
-        (BASE, [*LABELS, label("B", "AGN", row=2)], NOTHING),
-        # A key that is there twice.
-        ([*BASE, detection("D", file_row=2)], LABELS, (["D"], [("D", 1), ("D", 1)], 1, 1, 0)),
-        ([], [], (["A", "B", "C", "D"], [], 5, 5, 1)),
-    ],
-)  # fmt: skip
-def test_changes_of_a_release(rows, labels, expected, store):
-    then = put(store, BASE, LABELS)
+
+def case(name: str, rows: tuple[list[Row], list[Row]], labels: Any, *expected: Any) -> None:
+    named = [[{**row, "name": name} for row in part] for part in (*rows, *labels)]
+    CASES[name] = (*named, expected)
+
+
+ONE, TWO = detection("", 1), detection("", 2)
+QSO, STAR = label("", "QSO"), label("", "Star")
+case("same", ([ONE, TWO], [TWO, ONE]), ([QSO], [QSO]), False, 0, 0, 0)
+case("one more", ([ONE], [ONE, TWO]), ([], []), True, 1, 1, 0)
+case("one less", ([ONE, TWO], [TWO]), ([], []), True, 1, 1, 0)
+case("gone", ([ONE, TWO], []), ([QSO], [QSO]), True, 2, 2, 2)
+case("moved", ([ONE, TWO], [{**ONE, "bb_kt": 1.0}, TWO]), ([], []), True, 1, 1, 0)
+case("now null", ([ONE], [{**ONE, "bb_kt": None}]), ([], []), True, 1, 1, 0)
+case("in another file", ([ONE], [{**ONE, "file_sha256": "g"}]), ([], []), True, 0, 0, 0)
+case("twice", ([ONE], [ONE, {**ONE, "file_row": 2}]), ([], []), True, 1, 1, 0)
+case("label gone", ([ONE, TWO], [ONE, TWO]), ([QSO], []), True, 2, 0, 2)
+case("label of one", ([ONE, TWO], [ONE, TWO]), ([], [{**QSO, "obsid": 2}]), True, 1, 0, 1)
+case("no class", ([ONE], [ONE]), ([STAR], [{**STAR, "main_type": "X"}]), True, 1, 0, 0)
+case("no detection", ([], []), ([], [QSO]), False, 0, 0, 0)
+case("second label", ([ONE], [ONE]), ([QSO], [QSO, {**STAR, "file_row": 2}]), False, 0, 0, 0)
+BARE = {**ONE, "bb_kt": None}  # no class is learnt from it
+case("incomplete", ([BARE], [BARE]), ([], [QSO]), True, 1, 0, 0)
+
+
+def test_changes_of_a_release(store):
+    before, after, said, says, expected = zip(*CASES.values(), strict=True)
+    flat = itertools.chain.from_iterable
+    then = put(store, flat(before), flat(said))
     put(store, [detection("A")], release="S")  # of which nothing is told
-    now = put(store, rows, labels)
-    assert told(changes(store, "R", then, now)) == expected
+    names, rows, *counts = told(changes(store, "R", then, put(store, flat(after), flat(says))))
+    assert names == sorted(name for name in CASES if CASES[name][-1][0])
+    assert rows == sorted((r["name"], r["obsid"]) for r in flat(after) if r["name"] in names)
+    assert counts == [sum(e[i] for e in expected) for i in (1, 2, 3)]
 
 
 def test_a_change_that_is_taken_back_is_none(store):
     then = put(store, BASE, LABELS)
     put(store, [*BASE[1:], detection("A", bb_kt=1.0)])
     assert told(changes(store, "R", then, put(store, BASE, LABELS))) == NOTHING
-
-
-def test_an_incomplete_detection_teaches_no_class(store):
-    then = put(store, [*BASE, detection("E", bb_kt=None)], LABELS)
-    now = put(store, [*BASE, detection("E", bb_kt=None)], [*LABELS, label("E", "QSO")])
-    assert told(changes(store, "R", then, now)) == (["E"], [("E", 1)], 1, 0, 0)
 
 
 def test_what_cannot_be_told(store):
@@ -105,7 +110,8 @@ def test_what_cannot_be_told(store):
     assert changes(store, "R", then, now) is None
 
 
-def test_a_view_that_reads_otherwise_now(store):
+def test_a_view_that_reads_otherwise_now(tmp_path):
+    store = Store(tmp_path / "lake")
     then = put(store, BASE)
     with store.commit("another view") as commit:
         sql = "SELECT release, name, obsid, obi, region_id FROM lake.csc.detections"
