@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -207,6 +208,17 @@ class Commit:
         cursor = self.connection.execute(f"DELETE FROM lake.{table} WHERE {where}", list(params))
         return int(only(cursor.fetchone()))
 
+    def delete_keys(self, table: str, release: str, keys: pa.Table) -> int:
+        """Delete a release's rows of some keys (columns without nulls); returns how many."""
+        if not keys.num_rows:
+            return 0
+        columns = ", ".join(map(contracts.quote, keys.column_names))
+        self.connection.register("deleted_keys", keys)
+        where = f"release = ? AND ({columns}) IN (SELECT ({columns}) FROM deleted_keys)"
+        number = self.delete(table, where, [release])
+        self.connection.unregister("deleted_keys")
+        return number
+
     def add(self, staged: Staged) -> None:
         """Register a staged file, adding columns to its table that it did not have."""
         columns = self._extend(staged)
@@ -295,7 +307,13 @@ class Commit:
         self.connection.execute(f"INSERT INTO lake.{table} BY NAME SELECT * FROM inserted_rows")
         self.connection.unregister("inserted_rows")
 
-    def record(self, release: str, made: Mapping[str, tuple[str, str]]) -> None:
+    def record(
+        self,
+        release: str,
+        made: Mapping[str, tuple[str, str]],
+        content: Mapping[str, str] = MappingProxyType({}),
+        read_snapshot: int | None = None,
+    ) -> None:
         """Note in `meta.releases` what a release's rows of some tables are made from.
 
         Parameters
@@ -303,6 +321,10 @@ class Commit:
         release : str
         made : mapping
             Fingerprint and code version by table.
+        content : mapping
+            Digest of what the rows say, of tables whose computation gives one.
+        read_snapshot : int, optional
+            Snapshot that the rows were computed from.
         """
         if not made:
             return
@@ -325,8 +347,10 @@ class Commit:
                     "table_name": name,
                     "rows": rows[name],
                     "fingerprint": fingerprint,
+                    "content": content.get(name),
                     "code_version": code_version,
                     "snapshot": self.snapshot,
+                    "read_snapshot": read_snapshot,
                     "committed_at": now(),
                 }
                 for name, (fingerprint, code_version) in made.items()

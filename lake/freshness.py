@@ -26,6 +26,9 @@ def fingerprint(
 ) -> str:
     """Digest of all that a release's rows of a derived table depend on.
 
+    A table counts by the content that its computation gave for it, else by its own fingerprint:
+    one that is made again with the same content leaves what is made from it fresh.
+
     Parameters
     ----------
     store : Store
@@ -39,12 +42,12 @@ def fingerprint(
         Tables of which it reads the rows of all releases.
     """
     reads = sorted(reads)
-    stored = store.fingerprints(release)
+    stored = store.made(release)
     state = {
         "code": code_version,
         "views": _texts(reads),
-        "tables": {name: stored.get(name) for name in base_tables(reads)},
-        **{name: store.fingerprints_across(name) for name in across},
+        "tables": {n: stored[n].state if n in stored else None for n in base_tables(reads)},
+        **{name: store.states_across(name) for name in across},
     }
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 

@@ -57,8 +57,9 @@ def sync(connection: duckdb.DuckDBPyConnection) -> bool:
     _describe(connection)
     connection.execute("DELETE FROM lake.meta.releases WHERE mission = 'meta'")
     connection.execute(
-        "INSERT INTO lake.meta.releases SELECT 'meta', 'contracts', 'meta.columns', count(*), ?,"
-        " '1', ?, now() FROM lake.meta.columns",
+        "INSERT INTO lake.meta.releases BY NAME SELECT 'meta' AS mission, 'contracts' AS release,"
+        " 'meta.columns' AS table_name, count(*) AS rows, ? AS fingerprint, '1' AS code_version,"
+        " ? AS snapshot, now() AS committed_at FROM lake.meta.columns",
         [wanted, _next_snapshot(connection)],
     )
     connection.execute(

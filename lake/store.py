@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -38,6 +39,55 @@ class Snapshot:
     author: str | None
     message: str | None
     info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a release's rows of a table were made from: a row of `meta.releases`.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Digest of all that the rows depend on.
+    code_version : str
+    snapshot : int
+        Of the commit.
+    content : str or None
+        Digest of what the rows say, where their computation gives one.
+    read_snapshot : int or None
+        Snapshot that they were computed from, where their computation notes it.
+    """
+
+    fingerprint: str
+    code_version: str
+    snapshot: int
+    content: str | None = None
+    read_snapshot: int | None = None
+
+    @property
+    def state(self) -> str:
+        """What tables that are made from this one depend on.
+
+        A table made again with the same content leaves what depends on it as it is.
+        """
+        return self.content or self.fingerprint
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a release's rows that a computation replaces.
+
+    Attributes
+    ----------
+    keys : pyarrow.Table
+        Columns without nulls that each of the tables has; the rows of these values are replaced,
+        all others stay.
+    snapshot : int
+        `Made.snapshot` of the rows that are changed: those that the part was computed for.
+    """
+
+    keys: pa.Table
+    snapshot: int
 
 
 class Store:
@@ -350,8 +400,11 @@ class Store:
         code_version: str,
         message: str,
         products: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
+        content: Mapping[str, str] = MappingProxyType({}),
+        read_snapshot: int | None = None,
+        part: Part | None = None,
     ) -> int:
-        """Replace a release's rows of derived tables in one commit.
+        """Replace a release's rows of derived tables, or a part of them, in one commit.
 
         Parameters
         ----------
@@ -366,11 +419,20 @@ class Store:
         products : callable
             Gives, once all rows are there, the rows of `meta.products` for files made on the way;
             they replace those of equal path.
+        content, read_snapshot
+            For `meta.releases`; see `Made`.
+        part : Part, optional
+            Which rows are replaced; all of the release by default.
 
         Returns
         -------
         int
             The snapshot.
+
+        Raises
+        ------
+        LacusError
+            If another process made one of the tables after the part was computed for it.
         """
         info = {"fingerprint": fingerprint, "code_version": code_version, "tables": list(names)}
         with contextlib.ExitStack() as stack:
@@ -385,11 +447,17 @@ class Store:
         try:
             made = products()
             with self.commit(message, info) as commit:
+                if part is not None:
+                    _still(commit, release, names, part)
                 for name, file in staged.items():
-                    commit.delete(name, "release = ?", [release])
+                    if part is None:
+                        commit.delete(name, "release = ?", [release])
+                    else:
+                        commit.delete_keys(name, release, part.keys)
                     if file is not None:
                         commit.add(file)
-                commit.record(release, dict.fromkeys(names, (fingerprint, code_version)))
+                made_from = dict.fromkeys(names, (fingerprint, code_version))
+                commit.record(release, made_from, content, read_snapshot)
                 for product in made:
                     commit.delete("meta.products", "path = ?", [product["path"]])
                 if made:
@@ -419,19 +487,48 @@ class Store:
             commit.insert("meta.pins", [row])
         return chosen
 
+    def made(self, release: str) -> dict[str, Made]:
+        """What every table of a release that was ever committed was made from, by table name."""
+        return {row["table_name"]: _made(row) for row in self._releases("release = ?", release)}
+
     def fingerprints(self, release: str) -> dict[str, str]:
         """Fingerprint of every table of a release that was ever committed, by table name."""
-        if not self.exists:
-            return {}
-        query = "SELECT table_name, fingerprint FROM meta.releases WHERE release = ?"
-        return dict(self.sql(query, [release]).fetchall())
+        return {name: made.fingerprint for name, made in self.made(release).items()}
 
-    def fingerprints_across(self, table: str) -> dict[str, str]:
-        """Fingerprint of a table in every release that has rows of it."""
+    def states_across(self, table: str) -> dict[str, str]:
+        """State (see `Made`) of a table in every release that has rows of it."""
+        rows = self._releases("table_name = ? AND rows > 0", table)
+        return {row["release"]: _made(row).state for row in rows}
+
+    def _releases(self, where: str, value: str) -> list[dict[str, Any]]:
+        """Rows of `meta.releases`, which in a lake of older contracts lacks columns."""
         if not self.exists:
-            return {}
-        query = "SELECT release, fingerprint FROM meta.releases WHERE table_name = ? AND rows > 0"
-        return dict(self.sql(query, [table]).fetchall())
+            return []
+        return self.arrow(f"SELECT * FROM meta.releases WHERE {where}", [value]).to_pylist()
+
+
+def _made(row: Mapping[str, Any]) -> Made:
+    return Made(
+        row["fingerprint"],
+        row["code_version"],
+        row["snapshot"],
+        row.get("content"),
+        row.get("read_snapshot"),
+    )
+
+
+def _still(commit: Commit, release: str, names: Sequence[str], part: Part) -> None:
+    """Refuse a part that was computed for other rows than those that are there."""
+    tables = ", ".join(map(contracts.literal, names))
+    found = commit.connection.execute(
+        "SELECT table_name, snapshot FROM lake.meta.releases"
+        f" WHERE table_name IN ({tables}) AND release = ?",
+        [release],
+    ).fetchall()
+    if dict(found) != dict.fromkeys(names, part.snapshot):
+        raise LacusError(
+            f"{', '.join(names)} of {release}: made by another process meanwhile; run it again"
+        )
 
 
 def _as_declared(name: str, data: pa.Table) -> pa.Table:

@@ -6,7 +6,7 @@ rows of a release (its only parameter), and run in the same step.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ import pyarrow as pa
 import lake
 from lake import contracts, freshness, inputs, models
 from lake.ingest import ingest
-from lake.store import Store
+from lake.store import Part, Store
 from pipelines import metadata, progress
 from pipelines.partitions import RELEASES
 from pipelines.resources import HomeResource
+
+#: Tag of a run: the table that the user asked for.
+ASKED = "lacus/asked"
 
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -181,22 +184,37 @@ class Computed:
         What the UI shows beside each table; it may be filled while the parts come.
     products : sequence
         Files it made, as (path below the home, kind).
+    content : mapping
+        Digest of what the rows of a table say, where they say little: what is made from the table
+        is out of date only if this changes.
+    read_snapshot : int or None
+        Snapshot that all was read from; noted for those that ask what changed since.
+    part : Part or None
+        Which rows are replaced; None for all of the release.
     """
 
     rows: Mapping[str, pa.Table] | Iterable[tuple[str, pa.Table]]
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     products: Sequence[tuple[Path, str]] = ()
+    content: Mapping[str, str] = field(default_factory=dict)
+    read_snapshot: int | None = None
+    part: Part | None = None
 
     def parts(self) -> Iterable[tuple[str, pa.Table]]:
         """Rows as (table, rows)."""
         return self.rows.items() if isinstance(self.rows, Mapping) else self.rows
 
 
+Stands = Callable[[lake.Home, str], str | None]
+
+
 @dataclass(frozen=True)
 class Derivation:
     """A computation that the lake's state depends on; `lacus run` asks whether it is stale.
 
-    One `on_request` is long, and made only when its table is asked for by name.
+    One `on_request` is long, and made only when its table is asked for by name. One that `stands`
+    is made anew when its table is asked for by name, though it is not out of date: the function
+    tells in words that something has changed since, or gives None.
     """
 
     name: str
@@ -206,6 +224,7 @@ class Derivation:
     assets: dg.AssetsDefinition
     across: tuple[str, ...] = ()
     on_request: bool = False
+    stands: Stands | None = None
 
     def fingerprint(self, store: Store, release: str) -> str:
         """Digest of what the tables would be made from now."""
@@ -214,6 +233,13 @@ class Derivation:
 
 #: Derivations by mission, in the order of their modules.
 DERIVATIONS: dict[str, list[Derivation]] = {}
+
+
+def asked(context: dg.AssetExecutionContext, tables: Collection[str]) -> bool:
+    """Whether a run is for some tables by name: as `lacus run TABLE`, or they alone in the UI."""
+    alone = context.run.asset_selection
+    named = {metadata.key(table) for table in tables}
+    return context.run.tags.get(ASKED) in tables or (bool(alone) and set(alone or ()) <= named)
 
 
 def no_rows(name: str) -> pa.Table:
@@ -237,6 +263,7 @@ def derived(
     checks: Sequence[Check] = (),
     across: Sequence[str] = (),
     on_request: bool = False,
+    stands: Stands | None = None,
 ) -> Callable[[Compute], dg.AssetsDefinition]:
     """Make assets of a function ``(context, home, release) -> Computed``.
 
@@ -255,6 +282,8 @@ def derived(
     across : sequence of str
         Tables of which it reads the rows of all releases.
     on_request : bool
+        See `Derivation`.
+    stands : callable, optional
         See `Derivation`.
     """
     mission = tables[0].split(".")[0]
@@ -277,7 +306,8 @@ def derived(
             print_ = freshness.fingerprint(opened.store, release, reads, version, across)
             stored = opened.store.fingerprints(release)
             shown: Mapping[str, Mapping[str, Any]] = {}
-            if all(stored.get(table) == print_ for table in tables):
+            again = stands and asked(context, tables) and stands(opened, release)
+            if not again and all(stored.get(table) == print_ for table in tables):
                 context.log.info("unchanged: made from the same input by the same code")
             else:
                 computed = compute(context, opened, release)
@@ -292,6 +322,9 @@ def derived(
                         opened.product(path, mission, release, kind)
                         for path, kind in computed.products
                     ],
+                    content=computed.content,
+                    read_snapshot=computed.read_snapshot,
+                    part=computed.part,
                 )
                 shown = computed.metadata
             for table in tables:
@@ -308,6 +341,7 @@ def derived(
                 compute_release,
                 tuple(across),
                 on_request,
+                stands,
             )
         )
         return compute_release

@@ -172,6 +172,11 @@ def status(home: lake.Home, as_json: bool) -> None:
         for mission, release in releases
         if (names := runner.stale(home, mission, release))
     }
+    standing = {
+        f"{mission}:{release}": texts
+        for mission, release in releases
+        if (texts := runner.standing(home, mission, release))
+    }
     nothing = [n for pair in releases if not out_of_date and (n := runner.empty(home, *pair))]
     rejected = rejections(home)
     if as_json:
@@ -182,6 +187,7 @@ def status(home: lake.Home, as_json: bool) -> None:
                 "releases": made,
                 "rejected": rejected,
                 "out_of_date": out_of_date,
+                "standing": standing,
             }
         )
         return
@@ -198,6 +204,9 @@ def status(home: lake.Home, as_json: bool) -> None:
         print("nothing is registered: `lacus add MISSION RELEASE ROLE PATH...`, or `lacus demo`")
     for release, names in out_of_date.items():
         print(f"{release} is out of date, `lacus run` makes: {', '.join(names)}")
+    for release, texts in standing.items():
+        for text in texts:
+            print(f"{release}: {text}")
     for failure in nothing:
         print(f"{failure.mission}:{failure.release}: {failure.reason}")
     if releases and not out_of_date and not nothing:

@@ -12,6 +12,7 @@ from lake import contracts, health, inputs, models
 from lake.freshness import base_tables
 from lake.plan import plan
 from pipelines import metadata
+from pipelines.assets import ASKED
 from pipelines.defs import derivations
 from pipelines.partitions import RELEASES
 
@@ -107,7 +108,11 @@ def stale(home: lake.Home, mission: str, release: str, asked: str | None = None)
     Input tables are out of date if the registered files differ from those in the lake, derived
     ones if anything that they are made from has changed, and a view if a table below it or the
     contracts have. A release of which nothing could be ingested has nothing to derive. What is
-    made on request counts only if it is what is asked for.
+    made on request counts only if it is what is asked for, and so does what stands though
+    something that it was made from has changed.
+
+    What is made from a table that turns out to say the same as before is listed, and left alone
+    by the run.
     """
     taken = inputs.tables(mission)
     stored = home.store.fingerprints(release)
@@ -125,7 +130,9 @@ def stale(home: lake.Home, mission: str, release: str, asked: str | None = None)
             continue
         below = changing & set(base_tables(derivation.reads))
         print_ = derivation.fingerprint(home.store, release)
-        if below or any(stored.get(table) != print_ for table in derivation.tables):
+        stands = asked in derivation.tables and derivation.stands
+        again = stands and stands(home, release)
+        if below or again or any(stored.get(table) != print_ for table in derivation.tables):
             order += derivation.tables
             changing |= set(derivation.tables)
     renewed = not health.in_line(home.store)
@@ -134,6 +141,12 @@ def stale(home: lake.Home, mission: str, release: str, asked: str | None = None)
         for view in models.for_namespace(mission)
         if renewed or changing & set(base_tables(view.depends))
     ]
+
+
+def standing(home: lake.Home, mission: str, release: str) -> list[str]:
+    """Say what of a release stands though something that it was made from has changed."""
+    told = [d.stands(home, release) for d in derivations(mission) if d.stands]
+    return [text for text in told if text]
 
 
 def empty(home: lake.Home, mission: str, release: str) -> Failure | None:
@@ -180,7 +193,12 @@ def selected(selection: str, names: Sequence[str]) -> list[str]:
 
 
 def run(
-    home: lake.Home, mission: str, release: str, names: Sequence[str], jobs: int = 1
+    home: lake.Home,
+    mission: str,
+    release: str,
+    names: Sequence[str],
+    jobs: int = 1,
+    asked: str | None = None,
 ) -> Outcome:
     """Materialise tables and views of one release.
 
@@ -192,6 +210,8 @@ def run(
         What `stale` gives, or part of it.
     jobs : int
         Processes; 1 stays in this one.
+    asked : str, optional
+        What the user named.
 
     Returns
     -------
@@ -210,7 +230,7 @@ def run(
             instance=dagster,
             run_config={"execution": {"config": executor}, "loggers": {"console": {}}},
             asset_selection=[metadata.key(name) for name in names],
-            tags={"dagster/partition": release},
+            tags={"dagster/partition": release, **({ASKED: asked} if asked else {})},
         )
     failures, made = [], set()
     for event in result.all_events:

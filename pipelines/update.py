@@ -24,7 +24,7 @@ def update(
         if renew(home):
             show.done("the lake is in line with the present contracts again")
         for (mission, release), names in todo.items():
-            failed, left = _run(home, mission, release, names, jobs)
+            failed, left = _run(home, mission, release, names, jobs, selection)
             not_made += left
             nothing = None if failed else runner.empty(home, mission, release)
             if nothing:
@@ -65,7 +65,12 @@ def _stale(
 
 
 def _run(
-    home: lake.Home, mission: str, release: str, names: Sequence[str], jobs: int
+    home: lake.Home,
+    mission: str,
+    release: str,
+    names: Sequence[str],
+    jobs: int,
+    asked: str | None = None,
 ) -> tuple[list[Any], list[str]]:
     """Make tables and views of a release: what failed, and what was therefore not made."""
     from pipelines import jobs as runner
@@ -73,7 +78,7 @@ def _run(
     if not names:
         return [], []
     progress.err.print(f"{mission} {release}", style="bold")
-    outcome = runner.run(home, mission, release, names, jobs)
+    outcome = runner.run(home, mission, release, names, jobs, asked)
     return outcome.failures, outcome.not_made
 
 

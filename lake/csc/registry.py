@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lake import contracts
+from lake.commit import now
 from lake.csc.features import FEATURES
 from lake.csc.model import ClassModel
 from lake.errors import LacusError
@@ -47,8 +48,8 @@ def load(models: Path, model_id: str) -> ClassModel:
     return model
 
 
-def as_row(model: ClassModel, release: str) -> pa.Table:
-    """Row of csc.mixture_models for a model."""
+def as_row(model: ClassModel, release: str, snapshot: int | None = None) -> pa.Table:
+    """Row of csc.mixture_models for a model that was trained just now, on a snapshot."""
     mixture, scale, nothing = model.mixture, model.normalisation, (None, None)
     row = {
         "release": release,
@@ -56,7 +57,13 @@ def as_row(model: ClassModel, release: str) -> pa.Table:
         "components": model.components,
         "seed": model.training["seed"],
         "training_rows": model.training["rows_complete"],
+        "detections": model.training["rows"],
         "labelled_rows": sum(model.training["labelled"].values()),
+        "trained_release": release,
+        "trained_at": now(),
+        "trained_snapshot": snapshot,
+        "changed_detections": 0,
+        "changed_labelled": 0,
         "features": list(FEATURES),
         "log_offset": [scale.log_offset.get(name) for name in FEATURES],
         "feature_min": [scale.minmax.get(name, nothing)[0] for name in FEATURES],

@@ -10,13 +10,24 @@ import pyarrow as pa
 import lake
 from lake import contracts
 from lake.csc import features
+from lake.store import Part
 from pipelines import metadata
-from pipelines.assets import Check, Computed, derived, ingested, no_rows, of_release, viewed
+from pipelines.assets import (
+    Check,
+    Computed,
+    asked,
+    derived,
+    ingested,
+    no_rows,
+    of_release,
+    viewed,
+)
 
-_FEATURES = "SELECT * FROM csc.labelled_features WHERE release = ? ORDER BY name, obsid, file_row"
 _COMPONENTS = 6
 _MOST_COMPONENTS = 8
 _SEED = 42
+_TRAINING = _CLASSIFYING = "2"
+_SELECTING = _VALIDATING = "1"
 _SHOWN = (
     "log_loss", "brier", "expected_calibration_error", "accuracy", "balanced_accuracy",
 )  # fmt: skip
@@ -79,73 +90,158 @@ PARTITION = Check(
 ingest = ingested("csc", checks=[RANGES])
 
 
+def _stands(home: lake.Home, release: str) -> str | None:
+    from lake.csc import standing
+
+    model = standing.row(home.store, release)
+    return standing.tell(model) if model else None
+
+
 @derived(
-    tables=["csc.mixture_models", "csc.clusters"],
+    tables=["csc.mixture_models"],
     reads=["csc.labelled_features"],
-    version="1",
+    version=_TRAINING,
+    stands=_stands,
 )
 def mixture(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Train the classifier of the release: 6 full Gaussian components, seed 42, and the classes.
 
     The whole model is written to models/csc under its content's digest. A release with fewer
     complete detections than the method needs gets no model, and says so in its log.
-    """
-    from lake.csc import classify, registry
 
-    table = home.store.arrow(_FEATURES, [release])
-    trained = _train(context, table)
-    if trained is None:
-        return Computed({name: no_rows(name) for name in ("csc.mixture_models", "csc.clusters")})
-    path = registry.save(trained, home.models)
-    clusters = classify.responsibilities(trained, table)
-    clusters = clusters.drop_columns(["file_row"]).append_column(
-        contracts.table("csc.clusters").schema().field("model_id"),
-        pa.repeat(trained.model_id, clusters.num_rows),
-    )
-    sizes = pl.DataFrame(clusters)["cluster"].value_counts().sort("cluster").drop_nulls().rows()
+    A model that was trained stands while little has changed since: at most 5 % of the detections,
+    and of those with a label (`lake.csc.standing`). What changed is then classified by it, and
+    model selection and validation, which tell of a training, stay. A release without a model takes
+    that of another release from which it differs by no more. A larger change, or
+    `lacus run csc.mixture_models`, trains anew.
+    """
+    from lake.csc import model, registry, standing
+
+    name, at = "csc.mixture_models", home.store.snapshot()
+    row = None if asked(context, [name]) else _standing(context, home, release, at)
+    if row is None:
+        try:
+            table = standing.detections(home.store, release, at)
+            trained = model.train(table, components=_COMPONENTS, seed=_SEED)
+        except lake.LacusError as error:
+            context.log.warning("no model: %s", error)
+            return Computed({name: no_rows(name)})
+        registry.save(trained, home.models)
+        row = registry.as_row(trained, release, at)
+    model_id = row["model_id"][0].as_py()
+    shown = {"model": model_id, "bic": row["bic"][0].as_py()}
+    for column in ("detections", "changed_detections", "changed_labelled"):
+        shown[column.replace("_", " ")] = row[column][0].as_py()
+    shown["standing"] = standing.tell(row.to_pylist()[0])
     return Computed(
-        {"csc.mixture_models": registry.as_row(trained, release), "csc.clusters": clusters},
+        {name: row},
+        {name: shown},
+        [(registry.model_path(home.models, model_id), "model")],
+        content={name: model_id},
+        read_snapshot=at,
+    )
+
+
+def _standing(
+    context: dg.AssetExecutionContext, home: lake.Home, release: str, at: int
+) -> pa.Table | None:
+    """Row of the model that stands for a release; None if one is to be trained. The log says it."""
+    from lake.csc import standing
+
+    model = standing.kept(home, release, _TRAINING, at)
+    model = model or standing.adopted(home, release, _TRAINING, at)
+    if model is None:
+        return None
+    if (share := standing.drift(model)) > standing.TOLERANCE:
+        text = "trained anew: of what the model of %s was trained on, %.2g %% have changed"
+        context.log.info(text, model["trained_at"], 100 * share)
+        return None
+    context.log.info("%s", standing.tell(model) or "the model stands: nothing of it has changed")
+    return pa.Table.from_pylist([model], contracts.table("csc.mixture_models").schema())
+
+
+@derived(
+    tables=["csc.clusters", "csc.class_probabilities"],
+    reads=["csc.labelled_features", "csc.mixture_models"],
+    version=_CLASSIFYING,
+    checks=[SUM_TO_ONE, REASONS],
+)
+def classification(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
+    """Give every detection its cluster, and every unlabelled one its class by both methods.
+
+    Unlabelled is also what has an ambiguous label. Where the model is the one by which the
+    release was classified last, only the sources are classified of which a detection or a label
+    has changed since; the rows of all others stay as they are.
+    """
+    from lake.csc import changes, classify, registry, standing
+
+    clusters, classes = names = ("csc.clusters", "csc.class_probabilities")
+    at, model = home.store.snapshot(), standing.row(home.store, release)
+    if model is None:
+        context.log.warning("no model, so nothing is classified")
+        return Computed({name: no_rows(name) for name in names})
+    trained = registry.load(home.models, model["model_id"])
+    made = home.store.made(release).get(classes)
+    last = home.sql("SELECT model_id FROM csc.clusters WHERE release = ? LIMIT 1", [release])
+    found = part = None
+    if made and made.code_version == _CLASSIFYING and last.fetchone() == (trained.model_id,):
+        found = changes.changes(home.store, release, made.read_snapshot, at)
+    if made and found:
+        table, part = found.rows, Part(found.names, made.snapshot)
+        context.log.info("%s sources changed, and are classified", found.names.num_rows)
+    else:
+        table = standing.detections(home.store, release, at)
+    clustered = classify.responsibilities(trained, table).drop_columns(["file_row"])
+    clustered = clustered.append_column(
+        contracts.table(clusters).schema().field("model_id"),
+        pa.repeat(trained.model_id, clustered.num_rows),
+    )
+    parts = [classify.classify(trained, table, method) for method in ("softmin", "posterior")]
+    classified = pa.concat_tables(parts).drop_columns(["file_row"])
+    sizes = pl.DataFrame(clustered)["cluster"].value_counts().sort("cluster").drop_nulls().rows()
+    counts = pl.DataFrame(classified).filter(pl.col("method") == "softmin")["detection_class"]
+    by_class = dict(counts.drop_nulls().value_counts().rows())
+    return Computed(
+        {clusters: clustered, classes: classified},
         {
-            "csc.mixture_models": {"model": trained.model_id, "bic": trained.mixture.bic},
-            "csc.clusters": {"sizes": metadata.bars({f"cluster {k}": n for k, n in sizes})},
+            clusters: {
+                "classified now": clustered.num_rows,
+                "sizes": metadata.bars({f"cluster {k}": n for k, n in sizes}),
+            },
+            classes: {
+                "softmin classes": metadata.bars({c: by_class.get(c, 0) for c in features.CLASSES})
+            },
         },
-        [(path, "model")],
+        read_snapshot=at,
+        part=part,
     )
 
 
 @derived(
-    tables=["csc.class_probabilities"],
-    reads=["csc.labelled_features", "csc.mixture_models"],
-    version="1",
-    checks=[SUM_TO_ONE, REASONS],
+    tables=["csc.model_selection"],
+    reads=["csc.mixture_models"],
+    version=_SELECTING,
 )
-def classification(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
-    """Classify every detection that has no label, or an ambiguous one, by both methods."""
-    from lake.csc import classify, registry
-
-    name = "csc.class_probabilities"
-    found = home.sql("SELECT model_id FROM csc.mixture_models WHERE release = ?", [release])
-    row = found.fetchone()
-    if row is None:
-        context.log.warning("no model, so nothing is classified")
-        return Computed({name: no_rows(name)})
-    trained = registry.load(home.models, row[0])
-    table = home.store.arrow(_FEATURES, [release])
-    parts = [classify.classify(trained, table, method) for method in ("softmin", "posterior")]
-    classified = pa.concat_tables(parts).drop_columns(["file_row"])
-    counts = pl.DataFrame(classified).filter(pl.col("method") == "softmin")["detection_class"]
-    found_classes = dict(counts.drop_nulls().value_counts().rows())
-    shown = {c: found_classes.get(c, 0) for c in features.CLASSES}
-    return Computed({name: classified}, {name: {"softmin classes": metadata.bars(shown)}})
-
-
-@derived(tables=["csc.model_selection"], reads=["csc.features"], version="1")
 def model_selection(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
-    """BIC and silhouette of mixtures with 2 to 8 components."""
-    from lake.csc import mixture
+    """BIC and silhouette of mixtures with 2 to 8 components, on what the model was trained on.
 
-    name = "csc.model_selection"
-    table = home.store.arrow(_FEATURES.replace("labelled_features", "features"), [release])
+    Labels play no part in it: a model that was trained anew for these alone leaves it as it is.
+    """
+    from lake.csc import changes, mixture, standing
+
+    name, model = "csc.model_selection", standing.row(home.store, release)
+    if model is None:
+        context.log.warning("no model, so there is nothing to tell of its training")
+        return Computed({name: no_rows(name)})
+    if (told := standing.told(home, model, name, _SELECTING)) is not None:
+        return Computed({name: told})
+    table, at = standing.training_set(home, model)
+    made = home.store.made(release).get(name)
+    if made and made.code_version == _SELECTING:
+        found = changes.changes(home.store, release, made.read_snapshot, at)
+        if found and not found.moved:
+            nothing = Part(no_rows(name), made.snapshot)
+            return Computed({}, read_snapshot=at, part=nothing)
     raw = features.feature_matrix(table)
     try:
         normalised, _ = features.Normalisation.fit(raw).transform(raw)
@@ -155,21 +251,31 @@ def model_selection(context: dg.AssetExecutionContext, home: lake.Home, release:
         return Computed({name: no_rows(name)})
     rows = tried.select(["k", "bic", "silhouette", "log_likelihood", "converged"])
     shown = metadata.table(rows.column_names[:3], zip(*rows.to_pydict().values(), strict=False))
-    return Computed({name: of_release(rows, release)}, {name: {"selection": shown}})
+    return Computed(
+        {name: of_release(rows, release)}, {name: {"selection": shown}}, read_snapshot=at
+    )
 
 
 @derived(
     tables=["csc.validation"],
-    reads=["csc.labelled_features"],
-    version="1",
+    reads=["csc.mixture_models"],
+    version=_VALIDATING,
     checks=[BOUNDS, CALIBRATION],
 )
 def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
-    """Score both methods by cross-validation in five folds, grouped by source."""
-    from lake.csc import figures, validate
+    """Score both methods by cross-validation in five folds, grouped by source.
 
-    name = "csc.validation"
-    table = home.store.arrow(_FEATURES, [release])
+    The folds are of the detections that the release's model was trained on.
+    """
+    from lake.csc import figures, standing, validate
+
+    name, model = "csc.validation", standing.row(home.store, release)
+    if model is None:
+        context.log.warning("no model, so there is nothing to tell of its training")
+        return Computed({name: no_rows(name)})
+    if (told := standing.told(home, model, name, _VALIDATING)) is not None:
+        return Computed({name: told})
+    table, _ = standing.training_set(home, model)
     try:
         scored = validate.cross_validate(table, folds=5, seed=_SEED).tidy
     except lake.LacusError as error:
@@ -219,13 +325,3 @@ views = viewed(
     checks=[PARTITION],
     show={"csc.class_summary": _class_balance},
 )
-
-
-def _train(context: dg.AssetExecutionContext, table: pa.Table) -> Any:
-    from lake.csc import model
-
-    try:
-        return model.train(table, components=_COMPONENTS, seed=_SEED)
-    except lake.LacusError as error:
-        context.log.warning("no model: %s", error)
-        return None
