@@ -121,26 +121,25 @@ def changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
     that holds all values of the stored one (INTEGER to BIGINT, FLOAT to DOUBLE) loses none.
     """
     present, declared = _stored_tables(connection), contracts.tables()
-    views = _stored_views(connection)
     found = [
         Change(f"view {name} goes", (f"DROP VIEW lake.{name}",))
-        for name in sorted(views - set(models.views()))
+        for name in sorted(_stored_views(connection) - set(models.views()))
     ]
+    former: dict[str, set[str]] = {}
+    if "meta.columns" in present:
+        described = "SELECT table_name, column_name FROM lake.meta.columns WHERE origin = ?"
+        for name, column in connection.execute(described, ["contract"]).fetchall():
+            former.setdefault(name, set()).add(column)
     found += [
         Change(f"table {name} goes", (f"DROP TABLE lake.{name}",), _has_rows(connection, name))
-        for name in sorted(set(present) - views - set(declared))
+        for name in sorted(former.keys() & present.keys() - declared.keys())
     ]
-    inputs = set()
-    if "meta.columns" in present:
-        of_inputs = "SELECT table_name, lower(column_name) FROM lake.meta.columns WHERE origin = ?"
-        inputs = set(connection.execute(of_inputs, ["input"]).fetchall())
     for table in declared.values():
         stored = present.get(table.name)
         if stored is None:
             found.append(Change(f"table {table.name} is new", tuple(table.ddl())))
             continue
-        kept = {column for name, column in inputs if name == table.name}
-        altered = list(_alterations(table, stored, kept))
+        altered = list(_alterations(table, stored, former.get(table.name, set())))
         if any(c.destructive for c in altered) and not _has_rows(connection, table.name):
             made = (f"DROP TABLE lake.{table.name}", *table.ddl())
             altered = [Change(f"table {table.name}, which has no row, is made anew", made)]
@@ -154,7 +153,7 @@ def _in_line(connection: duckdb.DuckDBPyConnection, wanted: str) -> bool:
     stored = connection.execute(
         "SELECT fingerprint FROM lake.meta.releases WHERE table_name = 'meta.columns'"
     ).fetchone()
-    return bool(stored) and stored[0] == wanted
+    return stored is not None and stored[0] == wanted
 
 
 def _has_rows(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
@@ -196,14 +195,14 @@ def _stored_views(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def _alterations(
-    table: contracts.Table, stored: dict[str, _Stored], inputs: set[str]
+    table: contracts.Table, stored: dict[str, _Stored], former: set[str]
 ) -> Iterator[Change]:
-    """Changes of a stored table; `inputs` are its columns that came with an input."""
+    """Changes of a stored table; `former` are its columns that contracts have declared."""
     target = f"lake.{table.name}"
-    for name in sorted(set(stored) - set(table.by_name) - inputs):
-        what = f"column {table.name}.{stored[name].name} goes"
-        drop = f"ALTER TABLE {target} DROP COLUMN {contracts.quote(stored[name].name)}"
-        yield Change(what, (drop,), destructive=True)
+    for name in sorted(former):
+        if name.lower() in stored and name.lower() not in table.by_name:
+            drop = f"ALTER TABLE {target} DROP COLUMN {contracts.quote(name)}"
+            yield Change(f"column {table.name}.{name} goes", (drop,), destructive=True)
     for column in table.columns:
         there, name = stored.get(column.name.lower()), contracts.quote(column.name)
         what = f"column {table.name}.{column.name}"

@@ -47,7 +47,8 @@ class Store(Reading):
         directory.mkdir(parents=True, exist_ok=True)
         if not self._swept:
             self._swept = True
-            _sweep(directory)
+            for left in self.abandoned():
+                left.unlink(missing_ok=True)
         stage = Stage(table, release, directory / f"{uuid.uuid4()}.parquet", schema)
         try:
             yield stage
@@ -55,6 +56,15 @@ class Store(Reading):
         except BaseException:
             stage.discard()
             raise
+
+    def abandoned(self) -> list[Path]:
+        """Staged files that killed writers left: no ingest of one file lasts for a day."""
+        found = []
+        for path in sorted((self.directory / "staging").glob("*")):
+            with contextlib.suppress(FileNotFoundError):  # its writer has just taken it away
+                if time.time() - path.stat().st_mtime > _STAGING_LIFE_S:
+                    found.append(path)
+        return found
 
     @contextlib.contextmanager
     def commit(
@@ -72,7 +82,7 @@ class Store(Reading):
             The login name by default.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with self.locked():
             self._forget_other_lake()
             connection = self._writing = self._writing or self.connect(read_only=False)
             commit = None
@@ -97,6 +107,23 @@ class Store(Reading):
                 connection.close()
                 raise
 
+    def migrate(self, *, destructive: bool = False) -> bool:
+        """Bring the lake into line with the contracts, as every commit does; see `migrate.sync`.
+
+        Parameters
+        ----------
+        destructive : bool
+            Whether changes that lose values are made too.
+
+        Returns
+        -------
+        bool
+            Whether anything was changed.
+        """
+        self.refresh()
+        with self.locked(), self.connect(read_only=False) as connection:
+            return migrate.sync(connection, destructive=destructive)
+
     @contextlib.contextmanager
     def ingesting(self, mission: str, release: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Be the one process that ingests a release; others call `waiting` and wait."""
@@ -113,7 +140,7 @@ class Store(Reading):
             lock.release()
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the one lock of all writers: without it the catalogue loses commits."""
         lock = filelock.FileLock(self.directory / "lock", timeout=_LOCK_PATIENCE_S)
         try:
@@ -255,14 +282,6 @@ def _as_declared(name: str, data: pa.Table) -> pa.Table:
         return data.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, ValueError) as error:
         raise LacusError(f"{name}: {error}") from error
-
-
-def _sweep(directory: Path) -> None:
-    """Remove what killed writers left: no ingest of one file lasts for a day."""
-    for left in directory.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            if time.time() - left.stat().st_mtime > _STAGING_LIFE_S:
-                left.unlink()
 
 
 def _login() -> str:
