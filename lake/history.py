@@ -44,7 +44,8 @@ def entries(store: Reading) -> list[Entry]:
             found[snapshot].pins.append(name)
     query = _CHANGES.format(first=min(found), last=max(found))
     for snapshot, *change in store.sql(query).fetchall():
-        found[snapshot].changes.append(Change(*change))
+        if snapshot in found:  # of one that a clean-up took, the rows may still be needed
+            found[snapshot].changes.append(Change(*change))
     for entry in found.values():
         info = entry.snapshot.info
         if "withdrawn" in info:
