@@ -273,6 +273,16 @@ def _describe(connection: duckdb.DuckDBPyConnection) -> None:
         " lake.meta.columns AS d WHERE d.table_name = c.table_name"
         " AND lower(d.column_name) = lower(c.column_name) AND d.origin <> 'input')"
     )
+    # Its place has moved if a column before it went.
+    moved = (
+        " FROM (SELECT schema_name || '.' || table_name AS table_name, column_name, column_index"
+        " FROM duckdb_columns() WHERE database_name = 'lake') AS c WHERE m.table_name ="
+        " c.table_name AND m.column_name = c.column_name AND m.position <> c.column_index"
+    )
+    if connection.execute(
+        f"SELECT 1 {moved.replace('FROM', 'FROM lake.meta.columns AS m,', 1)}"
+    ).fetchone():
+        connection.execute(f"UPDATE lake.meta.columns AS m SET position = c.column_index {moved}")
     connection.execute("DELETE FROM lake.meta.lineage")
     _insert(connection, "meta.lineage", lineage)
 
