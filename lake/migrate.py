@@ -273,16 +273,17 @@ def _describe(connection: duckdb.DuckDBPyConnection) -> None:
         " lake.meta.columns AS d WHERE d.table_name = c.table_name"
         " AND lower(d.column_name) = lower(c.column_name) AND d.origin <> 'input')"
     )
-    # Its place has moved if a column before it went.
-    moved = (
-        " FROM (SELECT schema_name || '.' || table_name AS table_name, column_name, column_index"
-        " FROM duckdb_columns() WHERE database_name = 'lake') AS c WHERE m.table_name ="
-        " c.table_name AND m.column_name = c.column_name AND m.position <> c.column_index"
-    )
-    if connection.execute(
-        f"SELECT 1 {moved.replace('FROM', 'FROM lake.meta.columns AS m,', 1)}"
-    ).fetchone():
-        connection.execute(f"UPDATE lake.meta.columns AS m SET position = c.column_index {moved}")
+    # The others have moved if a column before them went, and are gone with their table.
+    places = {(table, column): position for table, column, position, _ in stored}
+    of_inputs = "SELECT table_name, column_name, position FROM lake.meta.columns WHERE origin = ?"
+    for table, column, position in connection.execute(of_inputs, ["input"]).fetchall():
+        place, own = places.get((table, column)), "table_name = ? AND column_name = ?"
+        if place is None:
+            connection.execute(f"DELETE FROM lake.meta.columns WHERE {own}", [table, column])
+        elif place != position:
+            connection.execute(
+                f"UPDATE lake.meta.columns SET position = ? WHERE {own}", [place, table, column]
+            )
     connection.execute("DELETE FROM lake.meta.lineage")
     _insert(connection, "meta.lineage", lineage)
 
