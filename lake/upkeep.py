@@ -128,8 +128,11 @@ def clean(home: Home, older_than: timedelta, *, dry_run: bool = False) -> Cleanu
     -------
     Cleanup
     """
-    store, limit, present = home.store, now() - older_than, home.store.snapshot()
-    groups = compaction.groups(store)
+    store, limit = home.store, now() - older_than
+    if not dry_run:
+        store.migrate()
+    present, groups = store.snapshot(), compaction.groups(store)
+    staged = [Leaving("staged", path, _size(path)) for path in store.abandoned()]
     if not dry_run:
         _forget_models(store)
         if groups:
@@ -145,8 +148,7 @@ def clean(home: Home, older_than: timedelta, *, dry_run: bool = False) -> Cleanu
         else:
             _remember(store, unnamed)  # nothing else will, once their snapshots are gone
             files = _expire(store, leaving)
-        files += _orphans(store) + [Leaving("staged", p, _size(p)) for p in store.abandoned()]
-        files += _products(home, unnamed, limit.timestamp())
+        files += _orphans(store) + staged + _products(home, unnamed, limit.timestamp())
         if not dry_run:
             for file in files:
                 file.path.unlink(missing_ok=True)

@@ -49,8 +49,10 @@ def test_time_travel_from_a_correction_to_the_clean_up(corrected, lacus, tmp_pat
         "diff", "paper", last, "csc.detections", "--summary", "-f", "json", home=corrected
     )
     assert json.loads(summary.stdout) == {
-        "table": "csc.detections", "counts": {"added": 0, "removed": 0, "changed": 1}, "classes": [],
-    }  # fmt: skip
+        "table": "csc.detections",
+        "counts": {"added": 0, "removed": 0, "changed": 1},
+        "classes": [],
+    }
     out = tmp_path / "changes.parquet"
     assert lacus("diff", "paper", last, "csc.detections", "-o", out, home=corrected).exit_code == 0
     assert pq.read_table(out).column("change").to_pylist() == ["changed"]
