@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: What a release may be called: it becomes a directory, a partition and a Dagster tag.
 _RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
+#: Where a table of `sources.toml` begins, other than one within a source.
+_HEADER = re.compile(r"^(?=\[\[[^]\n]*\]\]|\[(?!\s*source\b)[\w. -]+\])", re.MULTILINE)
+
 _GREETING = """\
 What this lake is made from. `lacus add` writes here, and you may too: each [[source]] names a
 mission, a release, the role that its files play, and their paths (files or folders; relative ones
@@ -153,6 +156,19 @@ class Home:
             temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
             os.replace(temporary, self.sources_file)
 
+    def forget(self, mission: str, release: str) -> None:
+        """Take the sources of a release out of `sources.toml`; its comments stay."""
+        if not self.sources_file.exists():
+            return
+        with filelock.FileLock(self.root / ".sources.lock"):
+            self.sources()  # a broken file is reported, never overwritten
+            before = self.sources_file.read_text(encoding="utf-8")
+            after = _without(before, mission, release)
+            if after != before:
+                temporary = self.sources_file.with_suffix(".toml.new")
+                temporary.write_text(after, encoding="utf-8")
+                os.replace(temporary, self.sources_file)
+
     def _document(self) -> tomlkit.TOMLDocument:
         """Read `sources.toml` with its comments, or begin one."""
         if self.sources_file.exists():
@@ -240,6 +256,35 @@ def _register(document: tomlkit.TOMLDocument, source: Source, root: Path) -> Non
     if fetch:
         entry["fetch"] = dict(fetch)
     entries.append(entry)
+
+
+def _without(text: str, mission: str, release: str) -> str:
+    """Give `sources.toml` without the entries of a release.
+
+    A parser takes a comment in front of an entry for a part of the entry before it. So entries
+    are cut out of the text, but for the comments behind their last line.
+    """
+
+    def theirs(entry: Mapping[str, Any]) -> bool:
+        return (str(entry["mission"]), str(entry["release"])) == (mission, release)
+
+    wanted = tomllib.loads(text)
+    wanted["source"] = [entry for entry in wanted.get("source", []) if not theirs(entry)]
+    blocks = _HEADER.split(text)
+    for number, block in enumerate(blocks):
+        if _HEADER.match(block) and any(map(theirs, tomllib.loads(block).get("source", []))):
+            lines = block.splitlines(keepends=True)
+            while lines and lines[-1].lstrip()[:1] in ("", "#"):
+                lines.pop()
+            blocks[number] = block[len("".join(lines)) :].lstrip("\n")
+    after = "".join(blocks)
+    if {"source": [], **tomllib.loads(after)} == wanted:
+        return after
+    document = tomlkit.parse(text)  # written in another of TOML's ways
+    entries: Any = document["source"]
+    for entry in [entry for entry in entries if theirs(entry)]:
+        entries.remove(entry)
+    return tomlkit.dumps(document)
 
 
 def check_release(release: str) -> None:

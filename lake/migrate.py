@@ -1,6 +1,9 @@
 """Bring a lake into line with the contracts: make what is missing, refuse what would lose data."""
 
 import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -8,6 +11,9 @@ import pyarrow as pa
 
 from lake import contracts, models
 from lake.errors import LacusError
+
+#: Types of growing range: every value of one is a value of those behind it.
+_WIDER = (("TINYINT", "SMALLINT", "INTEGER", "BIGINT"), ("FLOAT", "DOUBLE"))
 
 
 def digest() -> str:
@@ -20,11 +26,36 @@ def digest() -> str:
     return state.hexdigest()
 
 
-def sync(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Make tables, columns and views that the contracts declare and the lake lacks.
+@dataclass(frozen=True)
+class Change:
+    """What brings one table or view into line with its contract.
 
-    All of it happens in one transaction, and only if the contracts differ from those that the
-    lake was last brought into line with.
+    Attributes
+    ----------
+    what : str
+        In words, the names first.
+    statements : tuple of str
+        In SQL.
+    destructive : bool
+        Whether rows lose values by it.
+    """
+
+    what: str
+    statements: tuple[str, ...]
+    destructive: bool = False
+
+
+def sync(connection: duckdb.DuckDBPyConnection, *, destructive: bool = False) -> bool:
+    """Bring a lake into line with the contracts, if they differ from those of the last time.
+
+    All of it happens in one transaction; former snapshots stay as they were.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Writes the lake, under its lock.
+    destructive : bool
+        Whether changes that lose values are made too.
 
     Returns
     -------
@@ -34,21 +65,30 @@ def sync(connection: duckdb.DuckDBPyConnection) -> bool:
     Raises
     ------
     LacusError
-        If a declared type differs from the stored one: that needs a migration.
+        If a change loses values and these are not to be made; the lake is as it was.
     """
-    wanted, present = digest(), _stored_tables(connection)
-    if "meta.releases" in present:
-        stored = connection.execute(
-            "SELECT fingerprint FROM lake.meta.releases WHERE table_name = 'meta.columns'"
-        ).fetchone()
-        if stored and stored[0] == wanted:
-            return False
-    else:
+    wanted = digest()
+    if _in_line(connection, wanted):
+        return False
+    fresh = "meta.releases" not in _stored_tables(connection)
+    if fresh:
         connection.execute("CALL lake.set_option('data_inlining_row_limit', '0')")
+    todo = changes(connection)
+    losing = [change.what for change in todo if change.destructive]
+    if losing and not destructive:
+        raise LacusError(
+            f"this lake was made by other contracts, and the present ones would lose values:"
+            f" {'; '.join(losing)}. `lacus migrate --dry-run` lists all changes,"
+            " `lacus migrate --allow-destructive` makes them; former snapshots keep the values"
+        )
     statements = [f"CREATE SCHEMA IF NOT EXISTS lake.{n}" for n in contracts.namespaces()]
+    for change in todo:
+        statements += change.statements
     for table in contracts.tables().values():
-        statements += _alterations(table, present.get(table.name))
-    statements += [f"DROP VIEW lake.{n}" for n in _stored_views(connection) - set(models.views())]
+        statements += [
+            contracts.comment(f"lake.{table.name}", c.name, c.description, c.unit, c.ucd)
+            for c in table.columns
+        ]
     for view in models.views().values():
         statements += view.ddl()
     connection.execute("BEGIN")
@@ -62,13 +102,60 @@ def sync(connection: duckdb.DuckDBPyConnection) -> bool:
         " ? AS snapshot, now() AS committed_at FROM lake.meta.columns",
         [wanted, _next_snapshot(connection)],
     )
+    info = {"contracts": wanted} | ({} if fresh else {"changes": [c.what for c in todo]})
     connection.execute(
         "CALL lake.set_commit_message('lacus', 'bring the lake into line with its contracts',"
         " extra_info => ?)",
-        [f'{{"contracts": "{wanted}"}}'],
+        [json.dumps(info)],
     )
     connection.execute("COMMIT")
     return True
+
+
+def changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
+    """What `sync` would do to the tables and views of a lake, besides renewing descriptions.
+
+    A table without rows has nothing to lose. Columns that came with an input are kept, and a type
+    that holds all values of the stored one (INTEGER to BIGINT, FLOAT to DOUBLE) loses none.
+    """
+    present, declared = _stored_tables(connection), contracts.tables()
+    found = [
+        Change(f"view {name} goes", (f"DROP VIEW lake.{name}",))
+        for name in sorted(_stored_views(connection) - set(models.views()))
+    ]
+    former: dict[str, set[str]] = {}
+    if "meta.columns" in present:
+        described = "SELECT table_name, column_name FROM lake.meta.columns WHERE origin = ?"
+        for name, column in connection.execute(described, ["contract"]).fetchall():
+            former.setdefault(name, set()).add(column)
+    found += [
+        Change(f"table {name} goes", (f"DROP TABLE lake.{name}",), _has_rows(connection, name))
+        for name in sorted(former.keys() & present.keys() - declared.keys())
+    ]
+    for table in declared.values():
+        stored = present.get(table.name)
+        if stored is None:
+            found.append(Change(f"table {table.name} is new", tuple(table.ddl())))
+            continue
+        altered = list(_alterations(table, stored, former.get(table.name, set())))
+        if any(c.destructive for c in altered) and not _has_rows(connection, table.name):
+            made = (f"DROP TABLE lake.{table.name}", *table.ddl())
+            altered = [Change(f"table {table.name}, which has no row, is made anew", made)]
+        found += altered
+    return found
+
+
+def _in_line(connection: duckdb.DuckDBPyConnection, wanted: str) -> bool:
+    if "meta.releases" not in _stored_tables(connection):
+        return False
+    stored = connection.execute(
+        "SELECT fingerprint FROM lake.meta.releases WHERE table_name = 'meta.columns'"
+    ).fetchone()
+    return stored is not None and stored[0] == wanted
+
+
+def _has_rows(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM lake.{table} LIMIT 1").fetchone() is not None
 
 
 def _next_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
@@ -76,14 +163,24 @@ def _next_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
     return int(row[0]) if row else 0
 
 
-def _stored_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+@dataclass(frozen=True)
+class _Stored:
+    """A column as the lake has it."""
+
+    name: str
+    kind: str
+    nullable: bool
+
+
+def _stored_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, _Stored]]:
+    """Columns of all tables and views by lower-case name."""
     rows = connection.execute(
-        "SELECT schema_name || '.' || table_name, lower(column_name), data_type"
+        "SELECT schema_name || '.' || table_name, column_name, data_type, is_nullable"
         " FROM duckdb_columns() WHERE database_name = 'lake'"
     ).fetchall()
-    tables: dict[str, dict[str, str]] = {}
-    for table, column, kind in rows:
-        tables.setdefault(table, {})[column] = kind
+    tables: dict[str, dict[str, _Stored]] = {}
+    for table, *column in rows:
+        tables.setdefault(table, {})[column[0].lower()] = _Stored(*column)
     return tables
 
 
@@ -95,25 +192,53 @@ def _stored_views(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {name for (name,) in rows}
 
 
-def _alterations(table: contracts.Table, stored: dict[str, str] | None) -> list[str]:
-    if stored is None:
-        return list(table.ddl())
-    statements = []
+def _alterations(
+    table: contracts.Table, stored: dict[str, _Stored], former: set[str]
+) -> Iterator[Change]:
+    """Changes of a stored table; `former` are its columns that contracts have declared."""
+    target = f"lake.{table.name}"
+    for name in sorted(former):
+        if name.lower() in stored and name.lower() not in table.by_name:
+            drop = f"ALTER TABLE {target} DROP COLUMN {contracts.quote(name)}"
+            yield Change(f"column {table.name}.{name} goes", (drop,), destructive=True)
     for column in table.columns:
-        kind = stored.get(column.name.lower())
-        target = f"lake.{table.name}"
-        if kind is None:
-            name = contracts.quote(column.name)
-            statements.append(f"ALTER TABLE {target} ADD COLUMN {name} {column.duckdb}")
-        elif kind != column.duckdb:
-            raise LacusError(
-                f"{table.name}.{column.name} is stored as {kind} and now declared {column.duckdb}:"
-                " this lake needs a migration"
-            )
-        statements.append(
-            contracts.comment(target, column.name, column.description, column.unit, column.ucd)
-        )
-    return statements
+        there, name = stored.get(column.name.lower()), contracts.quote(column.name)
+        what = f"column {table.name}.{column.name}"
+        alter = f"ALTER TABLE {target} ALTER COLUMN {name}"
+        if there is None:
+            add = f"ALTER TABLE {target} ADD COLUMN {name} {column.duckdb}"
+            yield Change(f"{what} ({column.duckdb}) is new", (add,))
+            continue
+        if column.nullable and not there.nullable:
+            yield Change(f"{what} may be null", (f"{alter} DROP NOT NULL",))
+        if there.kind == column.duckdb:
+            continue
+        what += f" becomes {column.duckdb}, was {there.kind}"
+        if _widens(there.kind, column.duckdb):
+            yield Change(what, (f"{alter} SET DATA TYPE {column.duckdb}",))
+        else:
+            yield Change(f"{what}; null where a value does not fit", _recast(table, column), True)
+
+
+def _widens(old: str, new: str) -> bool:
+    """Whether a type holds all values of another, and the lake can change to it in place."""
+    for order in _WIDER:
+        kinds = [*order, *(f"{kind}[]" for kind in order)]
+        if old in kinds and new in kinds and old.endswith("]") == new.endswith("]"):
+            return kinds.index(old) < kinds.index(new)
+    return False
+
+
+def _recast(table: contracts.Table, column: contracts.Column) -> tuple[str, ...]:
+    """Statements that change a column to a type that may not hold all of its values."""
+    target, name = f"lake.{table.name}", contracts.quote(column.name)
+    new = contracts.quote(f"{column.name} lacus")  # a name that no column has
+    return (
+        f"ALTER TABLE {target} ADD COLUMN {new} {column.duckdb}",
+        f"UPDATE {target} SET {new} = TRY_CAST({name} AS {column.duckdb})",
+        f"ALTER TABLE {target} DROP COLUMN {name}",
+        f"ALTER TABLE {target} RENAME COLUMN {new} TO {name}",
+    )
 
 
 def _describe(connection: duckdb.DuckDBPyConnection) -> None:
@@ -146,6 +271,17 @@ def _describe(connection: duckdb.DuckDBPyConnection) -> None:
         " lake.meta.columns AS d WHERE d.table_name = c.table_name"
         " AND lower(d.column_name) = lower(c.column_name) AND d.origin <> 'input')"
     )
+    # The others have moved if a column before them went, and are gone with their table.
+    places = {(table, column): position for table, column, position, _ in stored}
+    of_inputs = "SELECT table_name, column_name, position FROM lake.meta.columns WHERE origin = ?"
+    for table, column, position in connection.execute(of_inputs, ["input"]).fetchall():
+        place, own = places.get((table, column)), "table_name = ? AND column_name = ?"
+        if place is None:
+            connection.execute(f"DELETE FROM lake.meta.columns WHERE {own}", [table, column])
+        elif place != position:
+            connection.execute(
+                f"UPDATE lake.meta.columns SET position = ? WHERE {own}", [place, table, column]
+            )
     connection.execute("DELETE FROM lake.meta.lineage")
     _insert(connection, "meta.lineage", lineage)
 

@@ -8,12 +8,10 @@ the new one, never a mixture, whatever is killed when.
 import contextlib
 import getpass
 import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,55 +20,13 @@ import duckdb
 import filelock
 import pyarrow as pa
 
-from lake import contracts, extensions, migrate
+from lake import contracts, migrate
 from lake.commit import Commit, Stage, now, only
 from lake.errors import LacusError, UsageError
+from lake.reading import Reading
 
 _LOCK_PATIENCE_S = 3600.0
 _STAGING_LIFE_S = 86_400.0
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A commit: when, who, why and from what."""
-
-    id: int
-    time: datetime
-    author: str | None
-    message: str | None
-    info: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a release's rows of a table were made from: a row of `meta.releases`.
-
-    Attributes
-    ----------
-    fingerprint : str
-        Digest of all that the rows depend on.
-    code_version : str
-    snapshot : int
-        Of the commit.
-    content : str or None
-        Digest of what the rows say, where their computation gives one.
-    read_snapshot : int or None
-        Snapshot that they were computed from, where their computation notes it.
-    """
-
-    fingerprint: str
-    code_version: str
-    snapshot: int
-    content: str | None = None
-    read_snapshot: int | None = None
-
-    @property
-    def state(self) -> str:
-        """What tables that are made from this one depend on.
-
-        A table made again with the same content leaves what depends on it as it is.
-        """
-        return self.content or self.fingerprint
 
 
 @dataclass(frozen=True)
@@ -90,184 +46,14 @@ class Part:
     snapshot: int
 
 
-class Store:
-    """The lake below one directory.
+class Store(Reading):
+    """The lake below one directory, to be read as `Reading` says, and to be written.
 
     Parameters
     ----------
     directory : Path
         Holds `catalog.sqlite`, `data/` and, while something is being written, `staging/`.
     """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.catalog = directory / "catalog.sqlite"
-        # Kept open: each transaction sees the newest snapshot, and opening costs far more.
-        self._reading: duckdb.DuckDBPyConnection | None = None
-        self._writing: duckdb.DuckDBPyConnection | None = None
-        self._inode: int | None = None
-        self._swept = False
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything was ever committed."""
-        return self.catalog.exists()
-
-    def attach_sql(
-        self, *, read_only: bool = True, at: int | None = None, name: str = "lake"
-    ) -> str:
-        """Give the statement that attaches the lake in any DuckDB with the extension ducklake."""
-        options = ["READ_ONLY"] if read_only else []
-        if at is not None:
-            options.append(f"SNAPSHOT_VERSION {at}")
-        # The stored path is absolute or relative to the working directory: a moved home needs
-        # the override. Inlined rows are invisible to Parquet readers and wrong after rewrites.
-        data = contracts.literal(f"{self.directory / 'data'}/")
-        options += [f"DATA_PATH {data}"]
-        options += ["OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
-        options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 60000"]
-        target = contracts.literal(f"ducklake:sqlite:{self.catalog}")
-        return f"ATTACH {target} AS {name} ({', '.join(options)})"
-
-    def connect(
-        self, *, read_only: bool = True, at: int | str | None = None
-    ) -> duckdb.DuckDBPyConnection:
-        """Open a DuckDB of its own on the lake, its tables named as in ``csc.detections``.
-
-        Parameters
-        ----------
-        read_only : bool
-        at : int or str, optional
-            A snapshot or the name of a pin; the present state by default.
-
-        Raises
-        ------
-        LacusError
-            If there is no lake here.
-        UsageError
-            If there is no such snapshot or pin.
-        """
-        if read_only and not self.exists:
-            raise LacusError(f"{self.directory}: there is no lake here yet; `lacus run` makes one")
-        connection = duckdb.connect(config={"threads": os.cpu_count() or 1})
-        try:
-            extensions.load(connection)
-            version = None if at is None else self.resolve(at)
-            connection.execute(self.attach_sql(read_only=read_only, at=version))
-            connection.execute("USE lake")
-        except duckdb.Error as error:
-            connection.close()
-            raise LacusError(f"{self.directory}: the lake does not open: {error}") from error
-        except LacusError:
-            connection.close()
-            raise
-        return connection
-
-    def reader(self) -> duckdb.DuckDBPyConnection:
-        """Give a further connection to the DuckDB that `sql` reads through; the caller closes it.
-
-        It streams one result at a time, as every connection does, and holds its own temporary
-        tables and views.
-        """
-        connection = self._shared().cursor()
-        connection.execute("USE lake")
-        return connection
-
-    def _shared(self) -> duckdb.DuckDBPyConnection:
-        """Give the connection that is kept open for reading."""
-        self._forget_other_lake()
-        self._reading = self._reading or self.connect()
-        return self._reading
-
-    def _forget_other_lake(self) -> None:
-        """Close the kept connections if the catalogue they opened is gone or another one now."""
-        inode = self.catalog.stat().st_ino if self.exists else None
-        if inode != self._inode:
-            self.refresh()
-            self._inode = inode
-
-    def sql(
-        self,
-        query: str,
-        params: Sequence[object] = (),
-        *,
-        at: int | str | None = None,
-        apart: bool = False,
-    ) -> duckdb.DuckDBPyRelation:
-        """Query the lake; the relation gives `.pl()`, `.arrow()`, `.df()`, `.fetchall()`.
-
-        Parameters
-        ----------
-        query : str
-        params : sequence
-            Values of the query's ``?``.
-        at : int or str, optional
-            A snapshot or a pin instead of the present.
-        apart : bool
-            On a connection of its own, as a result that is streamed needs.
-
-        Raises
-        ------
-        UsageError
-            If the query is not valid SQL on this lake.
-        """
-        connection = self._for(at, apart)
-        try:
-            relation = connection.sql(query, params=list(params) or None)
-        except duckdb.Error as error:
-            raise UsageError(str(error)) from error
-        if relation is None:
-            raise UsageError("that statement gives no rows; `sql` only reads")
-        return relation
-
-    def arrow(
-        self, query: str, params: Sequence[object] = (), *, at: int | str | None = None
-    ) -> pa.Table:
-        """Query the lake into one Arrow table; see `sql`."""
-        try:
-            if not params:
-                return self.sql(query, at=at).to_arrow_table()
-            # A relation with parameters would be worked out row by row first.
-            return self._for(at).execute(query, list(params)).to_arrow_table()
-        except duckdb.Error as error:  # valid SQL may fail on a value, as a cast does
-            raise UsageError(str(error)) from error
-
-    def _for(self, at: int | str | None, apart: bool = False) -> duckdb.DuckDBPyConnection:
-        """Give the connection that a query is asked on."""
-        if at is not None:
-            return self.connect(at=at)
-        return self.reader() if apart else self._shared()
-
-    def snapshots(self) -> list[Snapshot]:
-        """All snapshots, oldest first."""
-        rows = self.sql(
-            "SELECT snapshot_id, snapshot_time, author, commit_message, commit_extra_info"
-            " FROM lake.snapshots() ORDER BY snapshot_id"
-        ).fetchall()
-        return [Snapshot(i, t, a, m, json.loads(e) if e else {}) for i, t, a, m, e in rows]
-
-    def snapshot(self) -> int:
-        """Return the present snapshot."""
-        return int(only(self.sql("SELECT id FROM lake.current_snapshot()").fetchone()))
-
-    def resolve(self, at: int | str) -> int:
-        """Snapshot of a number or of the name of a pin.
-
-        Raises
-        ------
-        UsageError
-            If there is neither.
-        """
-        pins = dict(self.sql("SELECT name, snapshot FROM meta.pins").fetchall())
-        if str(at) in pins:
-            return int(pins[str(at)])
-        known = {s[0] for s in self.sql("SELECT snapshot_id FROM lake.snapshots()").fetchall()}
-        if str(at).isdecimal() and int(at) in known:
-            return int(at)
-        raise UsageError(
-            f"no snapshot or pin {at!r}; there are snapshots {min(known)} to {max(known)}"
-            + (f" and pins {', '.join(sorted(pins))}" if pins else "")
-        )
 
     @contextlib.contextmanager
     def stage(self, table: str, release: str, schema: pa.Schema) -> Iterator[Stage]:
@@ -280,7 +66,8 @@ class Store:
         directory.mkdir(parents=True, exist_ok=True)
         if not self._swept:
             self._swept = True
-            _sweep(directory)
+            for left in self.abandoned():
+                left.unlink(missing_ok=True)
         stage = Stage(table, release, directory / f"{uuid.uuid4()}.parquet", schema)
         try:
             yield stage
@@ -288,6 +75,15 @@ class Store:
         except BaseException:
             stage.discard()
             raise
+
+    def abandoned(self) -> list[Path]:
+        """Staged files that killed writers left: no ingest of one file lasts for a day."""
+        found = []
+        for path in sorted((self.directory / "staging").glob("*")):
+            with contextlib.suppress(FileNotFoundError):  # its writer has just taken it away
+                if time.time() - path.stat().st_mtime > _STAGING_LIFE_S:
+                    found.append(path)
+        return found
 
     @contextlib.contextmanager
     def commit(
@@ -305,7 +101,7 @@ class Store:
             The login name by default.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with self.locked():
             connection = self._writable()
             commit = None
             try:
@@ -334,7 +130,7 @@ class Store:
         thread can do it while they are read.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with self.locked():
             # The first look at a lake that was just made reads its catalogue: that is done, too.
             migrate.sync(self._writable())
 
@@ -353,6 +149,23 @@ class Store:
             raise
         return connection
 
+    def migrate(self, *, destructive: bool = False) -> bool:
+        """Bring the lake into line with the contracts, as every commit does; see `migrate.sync`.
+
+        Parameters
+        ----------
+        destructive : bool
+            Whether changes that lose values are made too.
+
+        Returns
+        -------
+        bool
+            Whether anything was changed.
+        """
+        self.refresh()
+        with self.locked(), self.connect(read_only=False) as connection:
+            return migrate.sync(connection, destructive=destructive)
+
     @contextlib.contextmanager
     def ingesting(self, mission: str, release: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Be the one process that ingests a release; others call `waiting` and wait."""
@@ -369,7 +182,7 @@ class Store:
             lock.release()
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the one lock of all writers: without it the catalogue loses commits."""
         lock = filelock.FileLock(self.directory / "lock", timeout=_LOCK_PATIENCE_S)
         try:
@@ -382,13 +195,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-    def refresh(self) -> None:
-        """Close the connections that are kept open; the next use opens them again."""
-        for connection in (self._reading, self._writing):
-            if connection is not None:
-                connection.close()
-        self._reading = self._writing = None
 
     def replace(
         self,
@@ -476,45 +282,38 @@ class Store:
         UsageError
             If the name is taken or is a number, or the snapshot does not exist.
         """
-        chosen = self.snapshot() if snapshot is None else self.resolve(snapshot)
         if not name.strip() or name.isdecimal():
             raise UsageError(f"a pin needs a name, not {name!r}")
+        chosen = self.snapshot() if snapshot is None else self.resolve(snapshot)
         row = {"name": name, "snapshot": chosen, "author": _login(), "pinned_at": now()}
-        with self.commit(f"pin {name}: snapshot {chosen}") as commit:
+        with self.commit(f"pin {name}: snapshot {chosen}", {"pin": name}) as commit:
             taken = "SELECT count(*) FROM lake.meta.pins WHERE name = ?"
             if only(commit.connection.execute(taken, [name]).fetchone()):
                 raise UsageError(f"there is a pin {name!r} already")
+            # Asked again under the lock: a clean-up may have been faster.
+            there = "SELECT count(*) FROM lake.snapshots() WHERE snapshot_id = ?"
+            if not only(commit.connection.execute(there, [chosen]).fetchone()):
+                raise UsageError(f"there is no snapshot {chosen} any more")
             commit.insert("meta.pins", [row])
         return chosen
 
-    def made(self, release: str) -> dict[str, Made]:
-        """What every table of a release that was ever committed was made from, by table name."""
-        return {row["table_name"]: _made(row) for row in self._releases("release = ?", release)}
+    def unpin(self, name: str) -> int:
+        """Take a pin away; the next clean-up may take its snapshot, which is returned.
 
-    def fingerprints(self, release: str) -> dict[str, str]:
-        """Fingerprint of every table of a release that was ever committed, by table name."""
-        return {name: made.fingerprint for name, made in self.made(release).items()}
-
-    def states_across(self, table: str) -> dict[str, str]:
-        """State (see `Made`) of a table in every release that has rows of it."""
-        rows = self._releases("table_name = ? AND rows > 0", table)
-        return {row["release"]: _made(row).state for row in rows}
-
-    def _releases(self, where: str, value: str) -> list[dict[str, Any]]:
-        """Rows of `meta.releases`, which in a lake of older contracts lacks columns."""
-        if not self.exists:
-            return []
-        return self.arrow(f"SELECT * FROM meta.releases WHERE {where}", [value]).to_pylist()
-
-
-def _made(row: Mapping[str, Any]) -> Made:
-    return Made(
-        row["fingerprint"],
-        row["code_version"],
-        row["snapshot"],
-        row.get("content"),
-        row.get("read_snapshot"),
-    )
+        Raises
+        ------
+        UsageError
+            If there is no such pin.
+        """
+        with self.commit(f"unpin {name}", {"unpin": name}) as commit:
+            pins = dict(
+                commit.connection.execute("SELECT name, snapshot FROM lake.meta.pins").fetchall()
+            )
+            if name not in pins:
+                there = f"there are {', '.join(sorted(pins))}" if pins else "there is none"
+                raise UsageError(f"no pin {name!r}; {there}")
+            commit.delete("meta.pins", "name = ?", [name])
+        return int(pins[name])
 
 
 def _still(commit: Commit, release: str, names: Sequence[str], part: Part) -> None:
@@ -543,14 +342,6 @@ def _as_declared(name: str, data: pa.Table) -> pa.Table:
         return data.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, ValueError) as error:
         raise LacusError(f"{name}: {error}") from error
-
-
-def _sweep(directory: Path) -> None:
-    """Remove what killed writers left: no ingest of one file lasts for a day."""
-    for left in directory.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            if time.time() - left.stat().st_mtime > _STAGING_LIFE_S:
-                left.unlink()
 
 
 def _login() -> str:

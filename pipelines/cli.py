@@ -13,7 +13,7 @@ import duckdb
 
 import lake
 from lake.home import Source
-from pipelines import cli_demo, cli_fetch, cli_own, cli_read, cli_regions, show
+from pipelines import cli_demo, cli_fetch, cli_own, cli_read, cli_regions, cli_time, show
 from pipelines.command import (
     FAILED,
     OK,
@@ -249,5 +249,7 @@ def doctor(home: lake.Home, as_json: bool) -> None:
     sys.exit(OK if all(finding.well for finding in findings) else FAILED)
 
 
-for _command in (*cli_read.COMMANDS, *cli_own.COMMANDS, *cli_regions.COMMANDS):
+for _command in (
+    *cli_read.COMMANDS, *cli_time.COMMANDS, *cli_own.COMMANDS, *cli_regions.COMMANDS,
+):  # fmt: skip
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""Commands that read the lake: tables, SQL, exports, pictures, snapshots."""
+"""Commands that read the lake: tables, SQL, exports, pictures."""
 
 import importlib
 import re
@@ -228,70 +228,6 @@ def origin_of(home: lake.Home, text: str, at: str | None, title: str) -> Any:
 
 @click.command(
     cls=Command,
-    short_help="Every commit: when, who, why; and the pins.",
-    epilog=examples("lacus snapshots"),
-)
-@in_home
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def snapshots(home: lake.Home, as_json: bool) -> None:
-    """List every commit: when, who, why; and the pins."""
-    pins: dict[int, list[str]] = {}
-    for name, snapshot in home.sql("SELECT name, snapshot FROM meta.pins").fetchall():
-        pins.setdefault(snapshot, []).append(name)
-    found = home.store.snapshots()
-    if as_json:
-        show.as_json([{**vars(s), "pins": pins.get(s.id, [])} for s in found])
-        return
-    show.table(
-        ["snapshot", "time (UTC)", "author", "message", "pins"],
-        [(s.id, s.time, s.author, s.message, ", ".join(pins.get(s.id, []))) for s in found],
-        right=["snapshot"],
-    )
-
-
-@click.command(
-    cls=Command,
-    short_help="Name a snapshot, so that a paper can cite it.",
-    epilog=examples("lacus pin paper1"),
-)
-@in_home
-@click.argument("name")
-@click.argument("snapshot", type=int, required=False)
-def pin(home: lake.Home, name: str, snapshot: int | None) -> None:
-    """Name a snapshot, the present one by default: a paper cites the name."""
-    chosen = home.store.pin(name, snapshot)
-    show.done(f"{name} is snapshot {chosen}")
-    print(chosen)
-
-
-@click.command(
-    cls=Command,
-    short_help="What changed between two snapshots or pins.",
-    epilog=examples("lacus diff paper1 12", "lacus diff paper1 12 csc.master_class"),
-)
-@in_home
-@click.argument("a")
-@click.argument("b")
-@click.argument("table", required=False)
-@click.option("--format", "-f", "form", type=FORMAT, default="table", show_default=True)
-def diff(home: lake.Home, a: str, b: str, table: str | None, form: str) -> None:
-    """Compare two snapshots or pins, the earlier first; with TABLE, row by row."""
-    from lake import diff as differ
-
-    if table is None:
-        found = differ.summary(home.store, a, b)
-    else:
-        found = differ.rows(home.store, a, b, table)
-        counts = {
-            row["values"]: row["counts"] for row in found["change"].value_counts().to_pylist()
-        }
-        words = [f"{counts.get(word, 0)} {word}" for word in ("added", "removed", "changed")]
-        show.done(f"{table}: {', '.join(words)}")
-    show.arrow(found, form)  # type: ignore[arg-type]
-
-
-@click.command(
-    cls=Command,
     short_help="The standard picture of one object.",
     epilog=examples(
         "lacus plot sdss 0390-51900-0282",
@@ -323,4 +259,4 @@ def plot(
     show.done(str(figures.save(picture, path)))
 
 
-COMMANDS = (tables, describe, sql, export, snapshots, pin, diff, plot)
+COMMANDS = (tables, describe, sql, export, plot)

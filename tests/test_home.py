@@ -193,3 +193,69 @@ def test_the_newest_release_with_a_value_is_found(tmp_path):
     assert home.release_of("csc.detections", "name", "A", "R2") == "R2"
     with pytest.raises(UsageError, match=r"no name 'A' in csc\.detections of release R3"):
         home.release_of("csc.detections", "name", "A", "R3")
+
+
+SOURCES = """\
+# all about it
+
+# the catalogue
+[[source]]
+mission = "csc"
+release = "A"
+role = "detections"
+paths = ["a.vot"]
+# why these options
+options = {duplicates = "first"}
+
+# the spectra, of plate [17]
+
+[[source]]
+mission = "sdss"
+release = "A"
+role = "spectra"
+paths = [
+  "plates",  # all of them
+]
+
+[[source]]
+mission = "csc"
+release = "A"
+role = "labels"
+paths = ["l.csv"]
+[source.options]
+catalogue = "SIMBAD"
+
+# the end
+"""
+
+
+def test_a_release_is_forgotten_and_comments_stay(tmp_path):
+    home = Home(tmp_path)
+    home.sources_file.write_text(SOURCES, encoding="utf-8")
+    home.forget("csc", "A")
+    text = home.sources_file.read_text(encoding="utf-8")
+    assert home.releases() == [("sdss", "A")]
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "# all about it", "# the catalogue", "# the spectra, of plate [17]", "# the end",
+    ]  # fmt: skip
+    assert 'paths = [\n  "plates",  # all of them\n]' in text
+    assert "SIMBAD" not in text
+
+
+def test_nothing_is_written_if_there_is_nothing_to_forget(tmp_path):
+    home = Home(tmp_path / "home")
+    home.forget("csc", "A")
+    assert not home.root.exists()
+    home.root.mkdir()
+    home.sources_file.write_text(SOURCES, encoding="utf-8")
+    home.forget("csc", "B")
+    assert home.sources_file.read_text(encoding="utf-8") == SOURCES
+
+
+def test_sources_in_one_line_are_forgotten_too(tmp_path):
+    home = Home(tmp_path)
+    entry = '{{mission = "csc", release = "{}", role = "detections", paths = ["x"]}}'
+    home.sources_file.write_text(f"source = [{entry.format('A')}, {entry.format('B')}]  # both\n")
+    home.forget("csc", "A")
+    assert home.releases() == [("csc", "B")]
+    assert "# both" in home.sources_file.read_text()

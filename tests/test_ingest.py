@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake import commit as commit_module
 from lake import ingest as ingest_module
 from lake import inputs
 from lake.errors import InputError
@@ -167,6 +168,46 @@ def test_a_changed_file_is_replaced_and_the_old_state_stays_readable(case):
     assert case.files() == [
         ("a.csv", "committed"), ("a.csv", "superseded"), ("b.csv", "committed"),
     ]  # fmt: skip
+
+
+def test_a_correction_rewrites_no_row_of_another_file(case, monkeypatch):
+    monkeypatch.setattr(commit_module, "_FILE_BYTES", 1)  # a data file for each
+    path = case.write("a.csv", GOOD)
+    case.add(path, case.write("b.csv", csv(("C", 3, 0.1))))
+    case.run()
+    before = stored(case)
+    case.write("a.csv", csv(("A", 1, 0.75)))
+    case.run()
+    after = stored(case)
+    assert len(before & after) == 1
+    assert {rows for _, rows in before - after} == {"A, B"}
+    assert {rows for _, rows in after - before} == {"A"}
+
+
+def test_a_correction_under_another_name(case):
+    wrong = case.write("a.csv", GOOD)
+    other = case.write("b.csv", csv(("C", 3, 0.1)))
+    case.add(wrong, other)
+    first = case.run().snapshot
+    case.home.forget("csc", case.release)
+    case.add(case.write("a_v2.csv", csv(("A", 1, 0.75))), other)
+    outcome = case.run()
+    assert (len(outcome.committed), outcome.superseded, outcome.unchanged) == (1, 1, 1)
+    assert case.rows("name, hard_hm") == [("A", 0.75), ("C", 0.1)]
+    assert case.rows("name, hard_hm", at=first) == [("A", 0.5), ("B", None), ("C", 0.1)]
+    assert case.files() == [
+        ("a.csv", "superseded"), ("a_v2.csv", "committed"), ("b.csv", "committed"),
+    ]  # fmt: skip
+
+
+def stored(case: Case) -> set[tuple[str, str]]:
+    """Data files of a release, and the names of the rows that each of them has."""
+    rows = case.home.sql(
+        "SELECT filename, string_agg(name, ', ' ORDER BY name) FROM csc.detections"
+        " WHERE release = ? GROUP BY 1",
+        [case.release],
+    )
+    return set(rows.fetchall())
 
 
 def test_a_file_removed_from_a_folder_takes_its_rows_along(case):

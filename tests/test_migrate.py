@@ -38,9 +38,10 @@ def store(fresh, tmp_path) -> Store:
 def contract(monkeypatch):
     """Declare other tables or views than the files do."""
 
-    def change(tables=None, views=None):
+    def change(tables=None, views=None, without=()):
         if tables is not None:
-            frozen = MappingProxyType(dict(contracts.tables()) | tables)
+            declared = dict(contracts.tables()) | tables
+            frozen = MappingProxyType({n: t for n, t in declared.items() if n not in without})
             monkeypatch.setattr(contracts, "tables", lambda: frozen)
         if views is not None:
             monkeypatch.setattr(models, "views", lambda: MappingProxyType(views))
@@ -49,10 +50,10 @@ def contract(monkeypatch):
     return change
 
 
-def with_column(name: str, column: contracts.Column) -> dict[str, contracts.Table]:
-    old = contracts.table(name)
-    others = tuple(c for c in old.columns if c.name != column.name)
-    return {name: contracts.Table(old.name, old.description, (*others, column), old.key)}
+def with_column(name: str, *columns: contracts.Column) -> dict[str, contracts.Table]:
+    old, names = contracts.table(name), {column.name for column in columns}
+    others = tuple(c for c in old.columns if c.name not in names)
+    return {name: contracts.Table(old.name, old.description, (*others, *columns), old.key)}
 
 
 def put(store: Store, **columns: pa.Array) -> None:
@@ -142,13 +143,135 @@ def test_a_lake_that_does_not_tell_contents_yet_is_read_and_renewed(store):
     assert store.sql(query).fetchall() == [(migrate.digest(), None)]
 
 
+def changes(store: Store) -> list[tuple[str, bool]]:
+    with store.connect() as connection:
+        return [(change.what, change.destructive) for change in migrate.changes(connection)]
+
+
 def test_a_changed_type_is_refused_and_changes_nothing(store, contract):
+    put(store, ra=pa.array([10.5]))
     before = store.snapshot()
-    column = contracts.Column("ra", "Position", pa.string(), "VARCHAR")
-    contract(with_column("csc.detections", column))
-    with pytest.raises(LacusError, match=r"csc\.detections\.ra is stored as DOUBLE and now decl"):
-        put(store)
+    contract(
+        with_column("csc.detections", contracts.Column("ra", "Position", pa.int8(), "TINYINT"))
+    )
+    told = r"csc\.detections\.ra becomes TINYINT, was DOUBLE.*`lacus migrate --allow-destructive`"
+    with pytest.raises(LacusError, match=told):
+        store.pin("refused")
     assert store.snapshot() == before
+    assert store.sql("SELECT ra FROM csc.detections").fetchall() == [(10.5,)]
+
+
+def test_a_changed_type_is_made_on_demand_and_the_former_values_stay(store, contract):
+    put(store, ra=pa.array([10.5]), ra_nom=pa.array([1000.0]))
+    before = store.pin("old")
+    columns = [
+        contracts.Column("ra", "Position", pa.string(), "VARCHAR"),
+        contracts.Column("ra_nom", "Pointing", pa.int8(), "TINYINT"),
+    ]
+    contract(with_column("csc.detections", *columns))
+    assert all(lossy for what, lossy in changes(store) if "ra" in what)
+    assert store.migrate(destructive=True)
+    assert not store.migrate(destructive=True)
+    query = "SELECT ra, typeof(ra), ra_nom FROM csc.detections"
+    assert store.sql(query).fetchall() == [("10.5", "VARCHAR", None)]
+    for former in (before, "old"):
+        assert store.sql(query, at=former).fetchall() == [(10.5, "DOUBLE", 1000.0)]
+    assert store.sql(UNDESCRIBED).fetchall() == []
+    assert store.snapshots()[-1].info["changes"] == [
+        "column csc.detections.ra becomes VARCHAR, was DOUBLE; null where a value does not fit",
+        "column csc.detections.ra_nom becomes TINYINT, was DOUBLE; null where a value does not fit",
+    ]
+    assert len(store.snapshots()) == before + 3  # with that of the pin, one for all of it
+
+
+def test_wider_types_need_no_flag(store, contract):
+    put(store, obsid=pa.array([7], pa.int32()))
+    column = contracts.Column("obsid", "Observation", pa.int64(), "BIGINT", nullable=True)
+    contract(with_column("csc.detections", column))
+    assert changes(store) == [("column csc.detections.obsid becomes BIGINT, was INTEGER", False)]
+    put(store, obsid=pa.array([1 << 40], pa.int64()))
+    query = "SELECT obsid, typeof(obsid) FROM csc.detections ORDER BY 1"
+    assert store.sql(query).fetchall() == [(7, "BIGINT"), (1 << 40, "BIGINT")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wider"),
+    [("INTEGER", "BIGINT", True), ("FLOAT", "DOUBLE", True), ("FLOAT[]", "DOUBLE[]", True),
+     ("BIGINT", "INTEGER", False), ("INTEGER", "DOUBLE", False), ("FLOAT", "DOUBLE[]", False),
+     ("INTEGER[]", "BIGINT", False), ("BIGINT", "VARCHAR", False)],
+)  # fmt: skip
+def test_which_types_hold_all_values_of_which(old, new, wider):
+    assert migrate._widens(old, new) is wider
+
+
+def test_what_may_be_null_now_may_be(store, contract):
+    put(store)
+    contract(
+        with_column("csc.detections", contracts.Column("file_row", "Row", pa.int64(), "BIGINT"))
+    )
+    assert changes(store) == [("column csc.detections.file_row may be null", False)]
+    with store.commit("no row number") as commit:
+        rows = pa.table({"release": ["R"], "name": ["B"], "file_sha256": ["g"]})
+        commit.insert("csc.detections", rows)
+    query = "SELECT name FROM csc.detections WHERE file_row IS NULL"
+    assert store.sql(query).fetchall() == [("B",)]
+
+
+def test_columns_and_tables_go_on_demand_only(store, contract):
+    put(store, ra=pa.array([10.5]), tint=pa.array([2.5]))
+    with store.commit("a row of csc.labels") as commit:
+        commit.insert(
+            "csc.labels", [{"release": "R", "name": "A", "file_sha256": "f", "file_row": 1}]
+        )
+    before = store.snapshot()
+    detections = contracts.table("csc.detections")
+    fewer = contracts.Table(
+        detections.name, detections.description,
+        tuple(c for c in detections.columns if c.name != "ra"), detections.key,
+    )  # fmt: skip
+    unread = {n: v for n, v in models.views().items() if n.startswith("xmm.")}
+    gone = ("csc.labels", "csc.validation")
+    contract({fewer.name: fewer}, unread, without=gone)
+    assert ("table csc.labels goes", True) in changes(store)
+    assert ("table csc.validation goes", False) in changes(store)  # it has no row
+    assert ("column csc.detections.ra goes", True) in changes(store)
+    with pytest.raises(
+        LacusError, match=r"csc\.labels goes; column csc\.detections\.ra goes\. `lacus m"
+    ):
+        store.migrate()
+    assert store.snapshot() == before
+    assert store.migrate(destructive=True)
+    tables = store.sql("SELECT DISTINCT table_name FROM meta.columns").fetchall()
+    assert not {*gone} & {name for (name,) in tables}
+    assert store.sql("SELECT tint FROM csc.detections").fetchall() == [(2.5,)]
+    assert store.sql("SELECT ra FROM csc.detections", at=before).fetchall() == [(10.5,)]
+    assert store.sql("SELECT name FROM csc.labels", at=before).fetchall() == [("A",)]
+    assert store.sql(UNDESCRIBED).fetchall() == []
+
+
+def test_what_others_keep_in_the_lake_stays(store, contract):
+    with store.commit("somebody's own") as commit:
+        commit.connection.execute("CREATE TABLE lake.csc.mine AS SELECT 1 AS x")
+    contract({})
+    store.migrate()
+    assert store.sql("SELECT x FROM csc.mine").fetchall() == [(1,)]
+
+
+def test_a_migration_that_fails_leaves_the_lake_as_it_was(store, contract, monkeypatch):
+    put(store, ra=pa.array([10.5]))
+    before = store.snapshot()
+    contract(
+        with_column("csc.detections", contracts.Column("ra", "Position", pa.int8(), "TINYINT"))
+    )
+
+    def fail(connection):
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setattr(migrate, "_describe", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        store.migrate(destructive=True)
+    assert store.snapshot() == before
+    assert store.sql("SELECT typeof(ra), ra FROM csc.detections").fetchall() == [("DOUBLE", 10.5)]
 
 
 def test_a_column_of_an_input_that_is_declared_later_is_described_once(store, contract):

@@ -162,6 +162,17 @@ def test_pins(store):
         store.sql("SELECT 1", at="Paper II")
 
 
+def test_a_pin_is_taken_away(store):
+    pinned = store.pin("draft")
+    assert store.unpin("draft") == pinned
+    before = store.snapshot()
+    with pytest.raises(UsageError, match="no pin 'draft'; there "):
+        store.unpin("draft")
+    assert store.snapshot() == before
+    with pytest.raises(UsageError, match="no snapshot or pin 'draft'"):
+        store.sql("SELECT 1", at="draft")
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -79,7 +79,7 @@ _OUTCOME: tuple[pa.Field, ...] = (
         _field(column, pa.float64(), "stat.probability", f"Probability of the class {name}")
         for column, name in zip(PROBABILITIES, CLASSES, strict=True)
     ),
-    _field("detection_class", pa.string(), "src.class", "Most probable class"),
+    _field("detection_class", pa.string(), "src.class;meta.main", "Most probable class"),
     _field("runner_up", pa.string(), "src.class", "Second most probable class"),
     _field(
         "margin",

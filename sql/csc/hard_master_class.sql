@@ -4,7 +4,7 @@
 -- key: release, name, method
 -- columns:
 --   detection_count: detections of the source that have probabilities {meta.number}
---   hard_master_class: most frequent class of the detections {src.class}
+--   hard_master_class: most frequent class of the detections {src.class;meta.main}
 --   votes: detections that have this class {meta.number}
 --   tied: whether another class has as many votes {meta.code}
 WITH votes AS (

@@ -27,7 +27,7 @@
 --   p_yso_std: population standard deviation (ddof 0) of the probability of class YSO {stat.stdev;stat.probability}
 --   p_ttau_std: population standard deviation (ddof 0) of the probability of class TTau* {stat.stdev;stat.probability}
 --   p_orion_v_std: population standard deviation (ddof 0) of the probability of class Orion_V* {stat.stdev;stat.probability}
---   soft_master_class: class of largest mean probability {src.class}
+--   soft_master_class: class of largest mean probability {src.class;meta.main}
 WITH means AS (
     SELECT c.release, c.name, c.method, count(*) AS detection_count,
         min_by(c.obsid, (c.obsid, coalesce(c.obi, -1), coalesce(c.region_id, -1))) AS obsid,

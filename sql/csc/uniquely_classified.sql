@@ -1,7 +1,7 @@
 -- One row per source and method whose soft and hard class agree.
 -- key: release, name, method
 -- columns:
---   master_class: class that both votes give {src.class}
+--   master_class: class that both votes give {src.class;meta.main}
 --   agg_master_class: its aggregated class: AGN, Seyfert, XB or YSO {src.class}
 SELECT release, name, method,
     CASE
