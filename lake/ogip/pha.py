@@ -18,7 +18,7 @@ from lake.formats.fits_hdu import HDU
 from lake.ogip import ebounds
 from lake.ogip.containers import Spectrum
 from lake.ogip.keywords import as_number, file_name, flag, instrument, number, text, whole
-from lake.ogip.numbers import about, exact, numbers, scalars, whole_numbers
+from lake.ogip.numbers import about, exact, numbers, scalars, unit_of, whole_numbers
 
 #: Columns with one number per channel, and those of the lake: whole numbers are said to be so.
 _LISTS = {
@@ -107,7 +107,7 @@ def _lists(hdu: HDU, several: bool) -> tuple[dict[str, npt.NDArray[Any]], list[s
         column = hdu.layout.by_name[name.casefold()]
         if column.scalar == several:
             continue
-        unit = column.metadata.get(b"unit", b"").decode().strip().lower()
+        unit = unit_of(column).strip().lower()
         if name.startswith("BIN_") and unit not in _ANGSTROM:
             continue
         values = whole_numbers(hdu, name) if is_whole else numbers(hdu, name)
