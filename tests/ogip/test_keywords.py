@@ -43,7 +43,15 @@ def test_long_names_go_over_several_cards():
 
 @pytest.mark.parametrize(
     ("unit", "factor"),
-    [("keV", 1.0), ("KEV", 1.0), (" eV ", 1e-3), ("TeV", 1e9), ("[keV]", 1.0), ("", None), ("Angstrom", None)],
+    [
+        ("keV", 1.0),
+        ("KEV", 1.0),
+        (" eV ", 1e-3),
+        ("TeV", 1e9),
+        ("[keV]", 1.0),
+        ("", None),
+        ("Angstrom", None),
+    ],
 )
 def test_units_of_energy(unit, factor):
     assert keywords.energy_factor(unit) == factor
