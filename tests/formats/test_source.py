@@ -46,6 +46,7 @@ def test_what_cannot_be_read_names_the_file(tmp_path):
         (lzma.compress(b"some bytes"), "compressed with xz"),
         (b"\x1f\x9d\x90some bytes", "compressed with compress"),
         (b"PK\x03\x04some bytes", "a zip archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of git-lfs"),
     ],
 )
 def test_other_packings_are_named(packed, name):
