@@ -172,7 +172,8 @@ def export(
     if not exports.has_format(output) and originals.writer(table_or_query):
         origin = origin_of(home, text, at, output.name)
         with progress.shown(f"writing {output}"):
-            paths = originals.write(home.store, table_or_query, text, output, origin, at=at)
+            rows = as_query(text)
+            paths = originals.write(home.store, table_or_query, rows, output, origin, at=at)
         show.done(f"{output}: {show.count(len(paths), 'file')} of snapshot {origin.snapshot}")
         return
     _export(home, text, output, at)

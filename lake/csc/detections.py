@@ -59,7 +59,7 @@ def read_labels(file: InputFile) -> TableReader:
         If the file cannot be read.
     """
     reader = scan_table(file.path)
-    names = _plain_names(reader.schema.names, _LABEL_ALIASES)
+    names = [name.lower() for name in _plain_names(reader.schema.names, _LABEL_ALIASES)]
     chosen = {n: i for i, n in reversed(list(enumerate(names))) if n in _LABEL_COLUMNS}
     if "main_type" not in chosen:
         raise InputError(

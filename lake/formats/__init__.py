@@ -14,7 +14,7 @@ from lake.formats.delimited import read_delimited, scan_delimited
 from lake.formats.fits import read_fits, read_fits_file, scan_fits
 from lake.formats.parquet import read_parquet, scan_parquet
 from lake.formats.reader import TableReader
-from lake.formats.source import Source, head, label
+from lake.formats.source import PACKED, Source, head, label
 from lake.formats.votable import read_votable, scan_votable
 
 __all__ = [
@@ -46,15 +46,7 @@ _SCANNERS: dict[str, Callable[..., TableReader]] = {
     "votable": _scan_votable,
 }
 _EXPECTED = "FITS, VOTable, Parquet or delimited text"
-_NOT_TABLES = {
-    b"PK\x03\x04": "a zip archive",
-    b"\x89HDF": "HDF5",
-    b"%PDF": "PDF",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zX": "compressed with xz",
-    b"\x1f\x9d": "compressed with compress (.Z)",
-}
+_NOT_TABLES = {**PACKED, b"\x89HDF": "HDF5", b"%PDF": "PDF"}
 
 
 def format_of(source: Source) -> str:

@@ -22,6 +22,8 @@ from lake.formats.source import GZIP_FAULTS, Source, head, label, open_stream
 
 __all__ = ["NULLS", "read_delimited", "scan_delimited"]
 
+#: Lines that are no rows: blank ones, and the last one of VizieR.
+_NO_ROWS = ("", "#END#")
 _BLOCK_BYTES = 1 << 22
 # Up to here the cells are kept between the pass that finds the types and the one that gives
 # the values; beyond, the file is split into cells twice.
@@ -110,7 +112,7 @@ class _Delimited:
         types = [pa.float64() if n in self._native else pa.string() for n in range(columns)]
 
         def on_ragged(row: pacsv.InvalidRow) -> str:
-            return "error" if row.text.strip() else "skip"
+            return "error" if row.text.strip() not in _NO_ROWS else "skip"
 
         with self._open() as lines:
             try:

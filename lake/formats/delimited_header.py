@@ -19,6 +19,12 @@ _CSC_COLUMN = re.compile(
     r"#Column\t(?P<name>[^\t]*)\t\((?P<format>[^\t]*)\)\t(?P<description>[^\t]*)"
     r'\t\((?P<origin>[^\t]*)\)\t\["?(?P<unit>[^\t]*?)"?\]\t\[(?P<ucd>[^\t]*)\]'
 )
+# VizieR: name, format, description and UCD; units stand in a line below the names.
+_VIZIER_COLUMN = re.compile(
+    r"#Column\t(?P<name>[^\t]*)\t\((?P<format>[^\t)]*)\)\t(?P<description>[^\t]*?)"
+    r"(?:\t?\[ucd=(?P<ucd>[^\]\t]*)\])?\s*"
+)
+_RULE = re.compile(r"-+")
 
 
 @dataclass
@@ -105,12 +111,14 @@ def _read(path: str, stream: BinaryIO, delimiter: str | None) -> Dialect:
         first_lines += 1
     if first.count('"') % 2:
         raise InputError(path, "a quote in the header is never closed", f"line {lines + 1}")
-    sample = [line.decode("utf-8", "replace") for line in stream.readlines(1 << 16)]
-    sample = [line for line in sample if line.strip()][:_SAMPLE_LINES]
+    below = stream.readlines(1 << 16)[:_SAMPLE_LINES]
+    sample = [line.decode("utf-8", "replace") for line in below]
+    sample = [line for line in sample if line.strip()]
     if delimiter is None:
         delimiter = _sniff(first, sample)
     names = _split(first, delimiter)
     comments = [line for line in comments if line.strip()]
+    units: list[str] = []
     if any(_NUMBER.fullmatch(name) for name in names):
         # `# name ra dec` over the data, as numpy, TOPCAT and people write it.
         above = _split(comments[-1].lstrip("# "), delimiter) if comments else []
@@ -123,21 +131,41 @@ def _read(path: str, stream: BinaryIO, delimiter: str | None) -> Dialect:
             )
         names = above
     else:
-        start += len(raw)
-        lines += first_lines
+        ruled = _ruled(below, delimiter, len(names))
+        if ruled == 2:
+            units = _split(_decoded(path, below[0], lines + first_lines + 1), delimiter)
+        start += len(raw) + sum(len(line) for line in below[:ruled])
+        lines += first_lines + ruled
     names = unique_names(name or f"col{number}" for number, name in enumerate(names, 1))
     dialect = Dialect(delimiter, names, start, lines)
     for comment in comments:
-        if match := _CSC_COLUMN.fullmatch(comment):
+        if match := _CSC_COLUMN.fullmatch(comment) or _VIZIER_COLUMN.fullmatch(comment):
             _describe(dialect, match)
+    for name, unit in zip(names, units, strict=False):
+        if unit:
+            dialect.metadata.setdefault(name, {})[b"unit"] = unit.encode()
     return dialect
 
 
+def _ruled(below: list[bytes], delimiter: str, columns: int) -> int:
+    """Lines from the names to a rule of dashes under each column, as VizieR draws it; 0 for none.
+
+    Two lines are units and the rule.
+    """
+    for number, line in enumerate(below[:2], 1):
+        cells = _split(line.decode("utf-8", "replace"), delimiter)
+        rule = len(cells) == columns and all(_RULE.fullmatch(cell) for cell in cells)
+        # Two dashes are how some write that there is no value.
+        if rule and any(len(cell) > 2 for cell in cells):
+            return number
+    return 0
+
+
 def _describe(dialect: Dialect, column: re.Match[str]) -> None:
-    about = {key: text.strip() for key, text in column.groupdict().items()}
+    about = {key: (text or "").strip() for key, text in column.groupdict().items()}
     name = about.pop("name")
     dialect.metadata[name] = {key.encode(): text.encode() for key, text in about.items() if text}
-    dialect.declared[name] = about["format"][:1]
+    dialect.declared[name] = about["format"][:1].upper()
 
 
 def _decoded(path: str, raw: bytes, line: int) -> str:

@@ -16,6 +16,15 @@ Source = str | os.PathLike[str] | bytes
 
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_FAULTS = (EOFError, gzip.BadGzipFile, zlib.error)
+#: How files begin that are packed in another way or lie elsewhere, and what they are.
+PACKED = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zX": "compressed with xz",
+    b"\x1f\x9d": "compressed with compress (.Z)",
+    b"version https://git-lfs": "a pointer of git-lfs and not the file itself",
+}
 
 
 def label(source: Source) -> str:
@@ -42,7 +51,8 @@ def load(source: Source, *, mapped: bool = False) -> bytes | mmap.mmap:
     Raises
     ------
     InputError
-        The file cannot be read, is empty, or its gzip stream is broken.
+        The file cannot be read, is empty, packed in another way than with gzip, or its gzip
+        stream is broken.
     """
     try:
         if isinstance(source, bytes):
@@ -63,6 +73,10 @@ def load(source: Source, *, mapped: bool = False) -> bytes | mmap.mmap:
             return gzip.decompress(data)
         except GZIP_FAULTS as error:
             raise InputError(label(source), f"broken gzip stream: {error}") from error
+    start = data[:32]
+    for magic, what in PACKED.items():
+        if start.startswith(magic):
+            raise InputError(label(source), f"is {what}, expected it plain or with gzip")
     return data
 
 

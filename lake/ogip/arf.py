@@ -12,7 +12,7 @@ from lake.errors import InputError
 from lake.formats.fits_hdu import HDU
 from lake.ogip.containers import EffectiveArea
 from lake.ogip.keywords import area_factor, file_name, instrument, number, text
-from lake.ogip.numbers import about, energies, exact, numbers, scalars
+from lake.ogip.numbers import about, energies, exact, numbers, scalars, unit_of
 
 
 class Areas(NamedTuple):
@@ -35,7 +35,7 @@ def read(hdu: HDU) -> Areas:
     Raises
     ------
     InputError
-        A column is missing, energies decrease, or a unit is not one of energy.
+        A column is missing, energies go up and down, or a unit is not one of energy.
     """
     warnings: list[str] = []
     area = about(hdu, "SPECRESP")
@@ -44,7 +44,7 @@ def read(hdu: HDU) -> Areas:
     for name, field in (("ENERG_LO", "energ_lo"), ("ENERG_HI", "energ_hi")):
         columns[field], same = energies(hdu, name, warnings)
         typed += [hdu.layout.by_name[name.casefold()].name] if same else []
-    unit = area.metadata.get(b"unit", b"").decode()
+    unit = unit_of(area)
     factor = area_factor(unit)
     if factor is None:
         warnings.append(f"SPECRESP has the unit {unit!r}: taken as cm2")
@@ -124,19 +124,23 @@ def check_energies(
     Raises
     ------
     InputError
-        A bin has no number, ends below its beginning, or begins below the one before it; the row
-        is named.
+        A bin has no number or ends below its beginning, or the bins neither increase nor decrease
+        all along; the row is named.
     """
+    falling = bool(low[0] > low[-1])
     bad = ~(high >= low)
-    bad[1:] |= np.diff(low) < 0
+    bad[1:] |= np.diff(low) * (-1 if falling else 1) < 0
     if bad.any():
         row = int(bad.argmax())
         before = f" after {low[row - 1]:g}" if row else ""
-        problem = f"energies do not increase: a bin from {low[row]:g} to {high[row]:g} keV{before}"
+        wanted = "decrease" if falling else "increase"
+        problem = f"energies do not {wanted}: a bin from {low[row]:g} to {high[row]:g} keV{before}"
         raise InputError(hdu.path, problem, f"HDU {hdu.index}, row {row + 1}")
     noted = []
-    if low[0] <= 0:
-        noted.append(f"ENERG_LO begins at {low[0]:g} keV")
+    if falling:
+        noted.append("energies decrease from bin to bin")
+    if low.min() <= 0:
+        noted.append(f"ENERG_LO begins at {low.min():g} keV")
     if np.any(high == low):
         noted.append(f"{int(np.sum(high == low))} energy bins have no width")
     return noted

@@ -133,7 +133,7 @@ def area_of_channels(
     Parameters
     ----------
     energ_lo, energ_hi : ndarray, shape (e,)
-        Bins of the effective area, keV, ascending.
+        Bins of the effective area, keV, ascending or descending.
     specresp : ndarray, shape (e,)
         cm2.
     energy : ndarray, shape (n,)
@@ -147,10 +147,12 @@ def area_of_channels(
     Raises
     ------
     LacusError
-        The bins are not ascending.
+        The bins are neither ascending nor descending.
     """
+    if energ_lo[0] > energ_lo[-1]:
+        energ_lo, energ_hi, specresp = energ_lo[::-1], energ_hi[::-1], specresp[::-1]
     if (np.diff(energ_lo) <= 0).any():
-        raise LacusError("the energies of the effective area are not ascending")
+        raise LacusError("the energies of the effective area go up and down")
     bins = np.searchsorted(energ_lo, energy, side="right") - 1
     inside = (bins >= 0) & (energy < np.asarray(energ_hi)[bins])
     return np.where(inside, np.asarray(specresp, dtype=np.float64)[bins], np.nan)

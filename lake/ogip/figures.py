@@ -131,7 +131,7 @@ def draw_counts(axes: Axes, channels: pa.Table) -> None:
 
 def draw_area(axes: Axes, area: EffectiveArea) -> None:
     """Draw an effective area curve."""
-    edges = np.append(area.energ_lo, area.energ_hi[-1])
+    edges = _edges(area.energ_lo, area.energ_hi)
     axes.stairs(area.specresp, edges, color=PALETTE[2])
     axes.set(xlabel="energy (keV)", ylabel="effective area (cm$^2$)", xscale="log", ylim=(0, None))
     _from_above_zero(axes, edges)
@@ -181,16 +181,23 @@ def coarse_response(response: Response) -> tuple[FloatArray, FloatArray, FloatAr
     place = bins[matrix.coords[0]] * size[1] + columns[matrix.coords[1]]
     total = np.bincount(place, matrix.data.astype(np.float64), size[0] * size[1]).reshape(size)
     cells = np.outer(np.bincount(bins), np.bincount(columns))
-    energies = np.append(response.energ_lo[first_bin], response.energ_hi[-1])
+    energies = _edges(response.energ_lo, response.energ_hi, first_bin)
     if response.ebounds is None:
         edges = response.first_channel - 0.5 + np.append(first_column, response.n_channels)
     else:
         low = np.minimum(response.ebounds.e_min, response.ebounds.e_max)
         high = np.maximum(response.ebounds.e_min, response.ebounds.e_max)
-        falling = low[0] > low[-1]
-        starts = (high if falling else low)[first_column]
-        edges = np.append(starts, (low if falling else high)[-1])
+        edges = _edges(low, high, first_column)
     return total / cells, energies, edges
+
+
+def _edges(
+    low: FloatArray, high: FloatArray, first: npt.NDArray[np.int64] | slice = slice(None)
+) -> FloatArray:
+    """Edges of blocks of bins that begin at some bins, upwards or downwards in energy."""
+    if low[0] > low[-1]:
+        low, high = high, low
+    return np.append(low[first], high[-1])
 
 
 def _area_within(response: Response) -> EffectiveArea:

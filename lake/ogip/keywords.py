@@ -1,5 +1,6 @@
 """Keywords of OGIP headers as missions write them: blank, quoted, none in three spellings."""
 
+import re
 from typing import Any
 
 from lake.formats.fits import Header
@@ -10,8 +11,10 @@ _NO_FILE = ("", "NONE", "NULL", "N/A")
 
 #: Factor to keV by the unit in capitals.
 _TO_KEV = {"KEV": 1.0, "EV": 1e-3, "MEV": 1e3, "GEV": 1e6, "TEV": 1e9}
-#: Factor to cm2 by the unit in capitals, without what is not a letter or digit.
-_TO_CM2 = {"CM2": 1.0, "M2": 1e4}
+#: A square of a length at the head of a unit: cm2, m**2, mm^2, cm+2.
+_SQUARE = re.compile(r"\[?([a-z]?)m(?:\*\*|\^|\+)?\(?2(?!\d)", re.IGNORECASE)
+#: Factor from metres with a prefix, squared, to cm2.
+_TO_CM2 = {"": 1e4, "c": 1.0, "d": 1e2, "m": 1e-2, "k": 1e10}
 
 
 def text(header: Header, keyword: str) -> str | None:
@@ -75,11 +78,11 @@ def instrument(header: Header) -> dict[str, str | None]:
 
 
 def energy_factor(unit: str | None) -> float | None:
-    """Factor from a unit of energy to keV; None if it is no such unit."""
-    return _TO_KEV.get((unit or "").strip().upper())
+    """Factor from a unit of energy to keV, in brackets or not; None if it is no such unit."""
+    return _TO_KEV.get((unit or "").strip(" []()").upper())
 
 
 def area_factor(unit: str | None) -> float | None:
     """Factor from a unit of area to cm2, whatever it is multiplied with; None if it is none."""
-    first = (unit or "").upper().replace("^", "").replace("*", "").split()
-    return _TO_CM2.get(first[0]) if first else None
+    square = _SQUARE.match((unit or "").strip())
+    return _TO_CM2.get(square[1].lower()) if square else None

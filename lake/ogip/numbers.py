@@ -41,6 +41,11 @@ def about(hdu: HDU, name: str) -> Column:
     return column
 
 
+def unit_of(column: Column) -> str:
+    """Unit of a column as the file writes it; empty for none."""
+    return column.metadata.get(b"unit", b"").decode()
+
+
 def wrong(hdu: HDU, name: str, problem: str, row: int | None = None) -> InputError:
     """Error that names HDU, row (given from 0) and column."""
     place = f"HDU {hdu.index}" + (f", row {row + 1}" if row is not None else "")
@@ -163,7 +168,7 @@ def energies(hdu: HDU, name: str, warnings: list[str]) -> tuple[Array, bool]:
         The unit is none of energy.
     """
     column = about(hdu, name)
-    unit = column.metadata.get(b"unit", b"").decode()
+    unit = unit_of(column)
     factor = energy_factor(unit)
     if factor is None:
         if unit:

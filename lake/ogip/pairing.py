@@ -155,7 +155,7 @@ def pair(
 
 def _with_range(area: Row) -> Row:
     low, high = area.pop("energ_lo"), area.pop("energ_hi")
-    return {**area, "energy_min": low[0], "energy_max": high[-1]}
+    return {**area, "energy_min": min(low), "energy_max": max(high)}
 
 
 def _paired(

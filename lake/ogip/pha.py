@@ -18,7 +18,7 @@ from lake.formats.fits_hdu import HDU
 from lake.ogip import ebounds
 from lake.ogip.containers import Spectrum
 from lake.ogip.keywords import as_number, file_name, flag, instrument, number, text, whole
-from lake.ogip.numbers import about, exact, numbers, scalars, whole_numbers
+from lake.ogip.numbers import about, exact, numbers, scalars, unit_of, whole_numbers
 
 #: Columns with one number per channel, and those of the lake: whole numbers are said to be so.
 _LISTS = {
@@ -36,6 +36,7 @@ _LISTS = {
     "BACKGROUND_UP": ("background_up", False),
     "BACKGROUND_DOWN": ("background_down", False),
 }
+_FLAGS = ("QUALITY", "GROUPING")
 _NUMBERS = ("EXPOSURE", "AREASCAL", "BACKSCAL", "CORRSCAL")
 _FILES = ("BACKFILE", "RESPFILE", "ANCRFILE", "CORRFILE")
 #: What one number may say of all channels, and whether 0 says nothing.
@@ -107,8 +108,12 @@ def _lists(hdu: HDU, several: bool) -> tuple[dict[str, npt.NDArray[Any]], list[s
         column = hdu.layout.by_name[name.casefold()]
         if column.scalar == several:
             continue
-        unit = column.metadata.get(b"unit", b"").decode().strip().lower()
+        unit = unit_of(column).strip().lower()
         if name.startswith("BIN_") and unit not in _ANGSTROM:
+            continue
+        if name in _FLAGS and column.code == "L" and not column.pointer:
+            # Early releases of gammapy write them as logicals.
+            lists[field] = hdu.column(name).astype(np.int32)
             continue
         values = whole_numbers(hdu, name) if is_whole else numbers(hdu, name)
         lists[field] = values
@@ -149,6 +154,8 @@ def _common(hdu: HDU, data: str, several: bool) -> tuple[dict[str, Any], list[st
     }
     for name in _NUMBERS:
         row[name.lower()] = number(header, name)
+        if row[name.lower()] is None and (written := text(header, name)):
+            warnings.append(f"{name} is {written!r}, not a number")
     for name in _FILES:
         row[name.lower()] = file_name(header.get(name))
     row["for_all"] = {name: number(header, name) for name in _FOR_ALL}
@@ -203,7 +210,8 @@ def _spectrum(
         return row, f"{uneven[0].upper()} does not have {size} numbers, one per channel"
     exposure = row["exposure"]
     if exposure is None:
-        warnings.append("EXPOSURE is missing")
+        if not any(note.startswith("EXPOSURE") for note in warnings):
+            warnings.append("EXPOSURE is missing")
     elif exposure < 0:
         return row, f"EXPOSURE is {exposure:g} s, expected a positive time"
     if (channel := row.get("channel")) is not None:

@@ -20,7 +20,7 @@ from lake.ogip.arf import check_energies
 from lake.ogip.containers import Ebounds, Response
 from lake.ogip.groups import Groups
 from lake.ogip.keywords import area_factor, instrument, number, text, whole
-from lake.ogip.numbers import about, energies, exact, lists, numbers
+from lake.ogip.numbers import about, energies, exact, lists, numbers, unit_of
 from lake.ogip.sorting import MATRIX_COLUMNS
 
 #: Probabilities of a bin add up to at most one; above this, areas are in the matrix.
@@ -46,7 +46,7 @@ def read(hdu: HDU, channels: Ebounds | None) -> Response:
     Raises
     ------
     InputError
-        A column is missing, energies decrease, N_GRP counts groups that are not there, or a
+        A column is missing, energies go up and down, N_GRP counts groups that are not there, or a
         group lies outside the channels or needs more elements than MATRIX has; HDU and row, and
         the channel, are named.
     """
@@ -60,6 +60,9 @@ def read(hdu: HDU, channels: Ebounds | None) -> Response:
     warnings += check_energies(hdu, low, high)
     groups = Groups(hdu)
     matrix, offsets = lists(hdu, "MATRIX")
+    unit = unit_of(about(hdu, "MATRIX")) or None
+    if (factor := _to_cm2(unit)) != 1:
+        matrix = matrix.astype(np.float64) * factor
     groups.need(offsets)
     detchans = whole(hdu.header, "DETCHANS")
     n_channels = len(channels.channel) if channels is not None else detchans or 0
@@ -75,7 +78,6 @@ def read(hdu: HDU, channels: Ebounds | None) -> Response:
     sums = _row_sums(matrix, offsets[:-1], groups.sizes)
     if not np.isfinite(sums).all():
         warnings.append(f"MATRIX is not finite in {int((~np.isfinite(sums)).sum())} energy bins")
-    unit = about(hdu, "MATRIX").metadata.get(b"unit", b"").decode() or None
     hduclas3 = text(hdu.header, "HDUCLAS3")
     max_row_sum = float(np.max(sums, where=np.isfinite(sums), initial=0.0))
     known = {
@@ -132,6 +134,11 @@ def _includes_area(hduclas3: str | None, unit: str | None, max_row_sum: float) -
     return max_row_sum > _ROW_SUM if known is None else known
 
 
+def _to_cm2(unit: str | None) -> float:
+    """Factor of elements to cm2; 1 where they are no areas."""
+    return area_factor(unit) or 1.0
+
+
 def typed_columns(hdu: HDU) -> list[str]:
     """Columns of a matrix that rows of `ogip.redistribution` hold exactly."""
     typed = []
@@ -141,6 +148,8 @@ def typed_columns(hdu: HDU) -> list[str]:
         else:
             column = about(hdu, name)
             same = not column.scaled and column.code != "K"
+            # Areas in another unit are held in cm2.
+            same &= name != "MATRIX" or _to_cm2(unit_of(column)) == 1
             # Nulls cannot be told from numbers in these lists; no known file has them.
             same &= column.null is None or (
                 not column.pointer and exact(hdu, name, numbers(hdu, name))
@@ -160,8 +169,8 @@ def row(response: Response) -> dict[str, Any]:
         "n_elements": int(response.elements_per_bin.sum()),
         "first_channel": response.first_channel,
         "first_channel_from": response.first_channel_from,
-        "energy_min": float(response.energ_lo[0]),
-        "energy_max": float(response.energ_hi[-1]),
+        "energy_min": float(response.energ_lo.min()),
+        "energy_max": float(response.energ_hi.max()),
         "content_hash": content_hash(response),
         "warnings": list(response.warnings) or None,
     }

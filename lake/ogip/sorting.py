@@ -46,8 +46,9 @@ def content(hdu: HDU) -> str:
         return "ebounds" if all(column in hdu for column in EBOUNDS_COLUMNS) else "other"
     if classes[0] == "SPECTRUM" or (not classes[0] and name == "SPECTRUM"):
         return "spectrum"
-    counts = "COUNTS" in hdu or "RATE" in hdu
-    return "spectrum" if not classes[0] and "CHANNEL" in hdu and counts else "other"
+    # A table that is called so and has the columns is one, whatever else HDUCLAS1 says.
+    columns = "CHANNEL" in hdu and ("COUNTS" in hdu or "RATE" in hdu)
+    return "spectrum" if columns and (not classes[0] or name == "SPECTRUM") else "other"
 
 
 def _says(classes: list[str], wanted: tuple[str, str]) -> bool:

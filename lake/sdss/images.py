@@ -29,6 +29,9 @@ def is_image(hdu: HDU) -> bool:
 def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
     """Spectra of an image: one, or one to a row."""
     header, primary = hdu.header, file[0].header
+    if "wave" in hdu.name.lower():
+        # As in files of DESI, which have an image of wavelengths before that of the fluxes.
+        raise Unusable(f"{hdu.name} holds wavelengths, not fluxes", f"HDU {hdu.index}")
     pixels = hdu.shape[-1]
     fluxes = _pixels_of(hdu).reshape(-1, pixels)
     unit = text(header.get("BUNIT")) or text(header.get("FLUXUNIT")) or text(primary.get("BUNIT"))

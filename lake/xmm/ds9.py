@@ -1,7 +1,8 @@
 """DS9 region files: read in every coordinate system that a mask can be given in, and written.
 
 The package `regions` knows neither DS9's ``detector`` system nor its ``physical`` one, which
-are those of the ESAS; so the format is read here. Format: DS9 reference manual, "Regions".
+are those of the ESAS; so the format is read here. Format: DS9 reference manual, "Regions"; and
+that of CIAO ("ahelp dmregions"), which names no system: sexagesimal places are on the sky.
 """
 
 import re
@@ -25,7 +26,10 @@ _OTHERS = ("ecliptic", "linear", "amplifier", "wcsa")
 _SHAPES = {
     "circle": "CIRCLE", "box": "ROTBOX", "rotbox": "ROTBOX", "ellipse": "ELLIPSE",
     "annulus": "ANNULUS", "polygon": "POLYGON", "point": "POINT", "panda": "PIE",
+    "pie": "PIE",
 }  # fmt: skip
+#: Shapes of DS9 that region tables do not know.
+_UNKNOWN = frozenset({"epanda", "bpanda"})
 _NAMES = {"ROTBOX": "box", "ELLIPTANNULUS": "ellipse", "PIE": "panda"}
 #: What DS9 draws that is no region.
 _DRAWN = frozenset(
@@ -87,12 +91,16 @@ def read_ds9(source: Source) -> tuple[Regions, str]:
                     path, f"is in {word} coordinates: save it in fk5", f"line {number}"
                 )
             match = _SHAPE.match(statement)
+            if match is not None and (name := match[2].lower()) in _UNKNOWN:
+                problem = f"is of the shape {name}, which region tables do not know"
+                raise InputError(path, problem, f"line {number}")
             if match is None or (name := match[2].lower()) not in (_SHAPES.keys() | _DRAWN):
                 raise InputError(path, f"{statement[:60]!r} is no DS9 region", f"line {number}")
             if name in _DRAWN:
                 continue
             numbers = re.split(r"[,\s]+", (match[3] or match[4] or "").strip())
-            found.append((name, match[1] != "-", system or "physical", numbers, number))
+            default = "fk5" if ":" in numbers[0] else "physical"
+            found.append((name, match[1] != "-", system or default, numbers, number))
     systems = sorted({"fk5" if f[2] in SKY else f[2] for f in found})
     if len(systems) > 1:
         raise InputError(path, f"has regions in {' and '.join(systems)}, expected one of them")
@@ -154,6 +162,10 @@ def _numbers(name: str, texts: Sequence[str], system: str) -> list[_Part]:
         # Rings between more radii make one annulus together.
         radii = sorted(_length(t, on_sky) for t in rest)
         lengths = [radii[0], radii[-1]]
+    elif name == "pie":
+        # CIAO gives the radii first.
+        lengths = [_length(t, on_sky) for t in _few(rest, 4)[:2]]
+        angles = [float(t) for t in rest[2:]]
     elif shape == "PIE":
         start, stop, _, inner, outer = _few(rest, 5, 6)[:5]
         lengths = [_length(t, on_sky) for t in (inner, outer)]

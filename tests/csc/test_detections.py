@@ -105,6 +105,12 @@ def test_labels_are_their_own_columns_alone(write):
     ]  # fmt: skip
 
 
+def test_columns_of_labels_are_known_in_any_case(write):
+    path = write("NAME,MAIN_TYPE,AngDist\nA,QSO,0.25\n")
+    (row,) = read_labels(file(path, "labels")).read_all().to_pylist()
+    assert (row["name"], row["main_type"], row["separation_arcsec"]) == ("A", "QSO", 0.25)
+
+
 def test_the_catalogue_of_labels(write):
     path = write("name,main_type\nA,QSO\n")
     (row,) = read_labels(file(path, "labels", catalogue="NED")).read_all().to_pylist()

@@ -194,6 +194,43 @@ def test_csc_export_keeps_what_its_header_says():
     assert about["obsid"] == {b"format": b"I5", b"origin": b"observation_source.obsid"}
 
 
+VIZIER = """\
+#
+#   VizieR Astronomical Server vizier.cds.unistra.fr
+#RESOURCE=yCat_9057
+#Column\t2CXO\t(a22)\tSource name\t[ucd=meta.id;meta.main]
+#Column\tRAICRS\t(F11.7)\tRight ascension (ICRS)\t[ucd=pos.eq.ra;meta.main]
+#Column\tObsID\t(I5)\tObservation\t[ucd=meta.id;obs]
+#Column\tfe\t(a1)\tExtended?
+2CXO\tRAICRS\tObsID\tfe
+ \tdeg\t \t
+----------------------\t-----------\t-----\t-
+J180957.1-320250\t272.4883000\t11007\t0
+J180957.5-314400\t272.4900000\t 9961\t
+#END#
+"""
+
+
+def test_vizier_names_units_below_the_names_and_rules_them_off():
+    table = read(VIZIER)
+    assert table.to_pylist()[1] == {
+        "2CXO": "J180957.5-314400", "RAICRS": 272.49, "ObsID": 9961, "fe": None,
+    }  # fmt: skip
+    assert table.num_rows == 2
+    assert table["fe"].to_pylist()[0] == "0"
+    about = table.schema.field("RAICRS").metadata
+    assert (about[b"unit"], about[b"ucd"]) == (b"deg", b"pos.eq.ra;meta.main")
+    assert b"unit" not in table.schema.field("ObsID").metadata
+    with pytest.raises(InputError, match="line 13, row 3: 1 cells, expected 4"):
+        read(VIZIER.replace("#END#", "the end"))
+
+
+def test_a_rule_under_the_names_is_no_row():
+    table = read("name|flux\n-----|----\na|1\n")
+    assert table.to_pylist() == [{"name": "a", "flux": 1}]
+    assert read("name,flux\n--,--\na,1\n").to_pylist()[0] == {"name": None, "flux": None}
+
+
 def test_declared_formats_keep_types_across_files():
     header, names, *_ = CSC.rpartition("name\tra\t")
     row = "1234\t  1\t  NaN\t 5\t \n"

@@ -1,4 +1,6 @@
+import bz2
 import gzip
+import lzma
 
 import pytest
 from hypothesis import given
@@ -35,6 +37,21 @@ def test_what_cannot_be_read_names_the_file(tmp_path):
     with pytest.raises(InputError, match="<bytes>: broken gzip"):
         head(broken, 10_000)
     assert label(b"") == "<bytes>"
+
+
+@pytest.mark.parametrize(
+    ("packed", "name"),
+    [
+        (bz2.compress(b"some bytes"), "compressed with bzip2"),
+        (lzma.compress(b"some bytes"), "compressed with xz"),
+        (b"\x1f\x9d\x90some bytes", "compressed with compress"),
+        (b"PK\x03\x04some bytes", "a zip archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of git-lfs"),
+    ],
+)
+def test_other_packings_are_named(packed, name):
+    with pytest.raises(InputError, match=f"<bytes>: is {name}.*, expected it plain or with gzip"):
+        load(packed)
 
 
 def test_unique_names():

@@ -73,11 +73,24 @@ def test_energies_from_zero_are_kept_and_said():
     assert row["warnings"] == ["SPECRESP is NaN in 1 bins"]
 
 
+def test_energies_may_fall_and_it_is_said():
+    falling = {
+        "ENERG_LO": ("E", [2.0, 1.0, 0.5]), "ENERG_HI": ("E", [3.0, 2.0, 1.0]),
+        "SPECRESP": ("E", [50.0, 200.0, 100.0]),
+    }  # fmt: skip
+    row = read(hdus.arf(falling)).rows[0]
+    assert row["energ_lo"].tolist() == [2.0, 1.0, 0.5]
+    assert row["specresp"].tolist() == [50.0, 200.0, 100.0]
+    assert row["warnings"] == ["energies decrease from bin to bin"]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"ENERG_LO": ("E", [2.0, 1.0, 0.5]), "ENERG_HI": ("E", [3.0, 2.0, 1.0])},
-         "HDU 1, row 2: energies do not increase: a bin from 1 to 2 keV after 2"),
+        ({"ENERG_LO": ("E", [0.5, 2.0, 1.0]), "ENERG_HI": ("E", [1.0, 3.0, 2.0])},
+         "HDU 1, row 3: energies do not increase: a bin from 1 to 2 keV after 2"),
+        ({"ENERG_LO": ("E", [2.0, 0.1, 0.5]), "ENERG_HI": ("E", [3.0, 0.5, 1.0])},
+         "HDU 1, row 3: energies do not decrease: a bin from 0.5 to 1 keV after 0.1"),
         ({"ENERG_HI": ("E", [1.0, 0.5, 3.0])},
          "HDU 1, row 2: energies do not increase: a bin from 1 to 0.5 keV after 0.5"),
         ({"ENERG_LO": ("E", [np.nan, 1.0, 2.0])},

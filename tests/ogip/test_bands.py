@@ -86,5 +86,7 @@ def test_areas_are_those_of_the_bin_and_not_beyond():
     energy = np.array([0.9, 1, 2, 2.9, 3.2, 3.75, 4, np.nan])
     got = area_of_channels(lo, hi, np.array([10.0, 20, 40]), energy)
     np.testing.assert_array_equal(got, [np.nan, 10, 20, 20, np.nan, 40, np.nan, np.nan])
-    with pytest.raises(LacusError, match="not ascending"):
-        area_of_channels(hi[::-1], lo[::-1], np.ones(3), np.ones(1))
+    falling = area_of_channels(lo[::-1], hi[::-1], np.array([40.0, 20, 10]), energy)
+    np.testing.assert_array_equal(falling, got)
+    with pytest.raises(LacusError, match="go up and down"):
+        area_of_channels(lo[[0, 2, 1]], hi[[0, 2, 1]], np.ones(3), np.ones(1))

@@ -188,6 +188,13 @@ def test_channels_may_fall_in_energy():
     np.testing.assert_allclose(edges, np.linspace(9, 0.3, 31))
 
 
+def test_energies_may_fall():
+    made = response()
+    falling = replace(made, energ_lo=made.energ_lo[::-1], energ_hi=made.energ_hi[::-1])
+    energies = figures.coarse_response(falling)[1]
+    np.testing.assert_allclose(energies, np.linspace(8, 0.5, 41))
+
+
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(LacusError, match="without channels"):
         figures.spectrum(channels().slice(0, 0), ABOUT)

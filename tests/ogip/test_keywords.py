@@ -43,7 +43,15 @@ def test_long_names_go_over_several_cards():
 
 @pytest.mark.parametrize(
     ("unit", "factor"),
-    [("keV", 1.0), ("KEV", 1.0), (" eV ", 1e-3), ("TeV", 1e9), ("", None), ("Angstrom", None)],
+    [
+        ("keV", 1.0),
+        ("KEV", 1.0),
+        (" eV ", 1e-3),
+        ("TeV", 1e9),
+        ("[keV]", 1.0),
+        ("", None),
+        ("Angstrom", None),
+    ],
 )
 def test_units_of_energy(unit, factor):
     assert keywords.energy_factor(unit) == factor
@@ -52,7 +60,9 @@ def test_units_of_energy(unit, factor):
 @pytest.mark.parametrize(
     ("unit", "factor"),
     [("cm2", 1.0), ("cm**2", 1.0), ("cm^2", 1.0), ("cm**2 count/photon", 1.0), ("m**2", 1e4),
-     ("", None), ("au", None), (None, None)],
+     ("cm**2*counts/photon", 1.0), ("m2.count", 1e4), ("m+2", 1e4), ("mm2", 1e-2),
+     ("[CM**2]", 1.0), ("cm**21", None), ("count cm2", None), ("", None), ("au", None),
+     (None, None)],
 )  # fmt: skip
 def test_units_of_area(unit, factor):
     assert keywords.area_factor(unit) == factor

@@ -196,6 +196,23 @@ def test_what_is_unusual_is_said():
     assert row["warnings"] == ["channel numbers are not consecutive"]
 
 
+def test_a_keyword_that_is_no_number_is_said():
+    row = only(hdus.pha(EXPOSURE="100.0 s", BACKSCAL="scale.fits"))
+    assert (row["exposure"], row["backscal"]) == (None, None)
+    assert row["warnings"] == [
+        "EXPOSURE is '100.0 s', not a number",
+        "BACKSCAL is 'scale.fits', not a number",
+    ]
+
+
+def test_flags_may_be_logicals_and_are_then_not_exact():
+    found = read(hdus.pha({
+        "CHANNEL": ("I", [1, 2]), "COUNTS": ("J", [3, 4]), "QUALITY": ("L", [False, True]),
+    }))  # fmt: skip
+    assert found.rows[0]["quality"].tolist() == [0, 1]
+    assert found.typed == ["CHANNEL", "COUNTS"]
+
+
 @pytest.mark.parametrize(
     ("hdu", "message"),
     [

@@ -126,8 +126,8 @@ def test_whether_the_area_is_in_it(hduclas3, unit, factor, expected):
          "HDU 1, row 2, column 'N_CHAN': -2 channels"),
         ({"MATRIX": ("PE()", hdus.ragged([[0.25], [1, 2, 3], []]))}, {},
          "HDU 1, row 1, column 'MATRIX': has 1 elements, the groups of the bin need 2"),
-        ({"ENERG_LO": ("E", [2.0, 1.0, 0.5]), "ENERG_HI": ("E", [3.0, 2.0, 1.0])}, {},
-         "HDU 1, row 2: energies do not increase: a bin from 1 to 2 keV after 2"),
+        ({"ENERG_LO": ("E", [0.5, 2.0, 1.0]), "ENERG_HI": ("E", [1.0, 3.0, 2.0])}, {},
+         "HDU 1, row 3: energies do not increase: a bin from 1 to 2 keV after 2"),
         ({"MATRIX": ("4A", ["abcd"] * 3)}, {},
          "HDU 1, column 'MATRIX': is of type A, expected numbers"),
     ],
@@ -205,6 +205,26 @@ def test_sums_of_bins_do_not_depend_on_how_they_are_divided(monkeypatch):
     for part in (1, 7, 64, 10_000):
         monkeypatch.setattr(rmf, "_PART", part)
         assert rmf._row_sums(matrix, starts[:-1], sizes) == pytest.approx(expected, abs=1e-12)
+
+
+def test_energies_may_fall():
+    falling = {name: (form, cells[::-1]) for name, (form, cells) in hdus.GROUPS.items()}
+    response = read(hdus.matrix(falling), hdus.ebounds())
+    assert response.energ_lo.tolist() == [2.0, 1.0, 0.5]
+    assert response.as_sparse().toarray().tolist() == hdus.DENSE[::-1]
+    assert response.warnings == ("energies decrease from bin to bin",)
+    row = rmf.row(response)
+    assert (row["energy_min"], row["energy_max"]) == (0.5, 3.0)
+
+
+def test_areas_of_a_matrix_are_in_cm2_and_its_cells_then_not_exact():
+    hdu = hdus.matrix(HDUCLAS3="FULL")
+    hdu.header["TUNIT6"] = "m**2"
+    file = hdus.opened(hdu)
+    response = rmf.read(file[1], None)
+    np.testing.assert_array_equal(response.as_sparse().toarray(), np.array(hdus.DENSE) * 1e4)
+    assert response.about["matrix_unit"] == "m**2"
+    assert "MATRIX" not in rmf.typed_columns(file[1])
 
 
 def test_row():

@@ -37,7 +37,8 @@ def test_a_spectrum_is_known_by_name_or_columns():
     named = hdus.pha(**LABELS)
     nameless = hdus.pha(EXTNAME="ISGR-EVTS-SPE", **LABELS)
     labelled = hdus.pha(EXTNAME="ISGR-EVTS-SPE")
-    assert what(named, nameless, labelled) == ["spectrum"] * 3
+    mislabelled = hdus.pha(HDUCLAS1="PHA")
+    assert what(named, nameless, labelled, mislabelled) == ["spectrum"] * 4
 
 
 def test_all_else_is_other():
@@ -51,8 +52,9 @@ def test_all_else_is_other():
         {"ENERG_LO": ("E", [0.1]), "ENERG_HI": ("E", [0.2])},
         {"EXTNAME": "EBOUNDS", "HDUCLAS1": "RESPONSE", "HDUCLAS2": "EBOUNDS"},
     )
+    histogram = hdus.pha(EXTNAME="PULSE", HDUCLAS1="HISTOGRAM")
     image = fits.ImageHDU(np.zeros((2, 2)))
-    assert what(gti, light_curve, events, weights, image) == ["other"] * 5
+    assert what(gti, light_curve, events, weights, histogram, image) == ["other"] * 6
 
 
 def test_a_table_that_only_says_so_is_left_to_its_reader():

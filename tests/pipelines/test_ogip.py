@@ -172,6 +172,12 @@ def test_files_are_exported_as_they_were(root, folder, lacus, tmp_path):
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert "OGIP/92-007" in written.pop(ORIGIN).decode()
     assert written == {n: (folder / n).read_bytes() for n in ("burst.pha2", "burst.bak")}
+    result = lacus("export", "ogip.spectra", "-o", tmp_path / "all", home=root)
+    assert result.exit_code == 0, result.output
+    written = {path.name: path.read_bytes() for path in (tmp_path / "all").iterdir()}
+    assert written.pop(ORIGIN)
+    assert len(written) > 2
+    assert written == {n: (folder / n).read_bytes() for n in written}
 
 
 def test_a_spectrum_is_drawn_by_its_identifier(root, home, lacus, tmp_path):

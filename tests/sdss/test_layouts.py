@@ -357,6 +357,14 @@ def bad_pixels(**changes):
             ),
             r"HDU 1: IVAR has the shape \(9,\), the flux \(60,\)",
         ),
+        (
+            files.written(
+                fits.PrimaryHDU(),
+                fits.ImageHDU(np.linspace(3600, 5800, 60), name="B_WAVELENGTH"),
+                fits.ImageHDU(np.ones((5, 60), "f4"), name="B_FLUX"),
+            ),
+            "HDU 1: B_WAVELENGTH holds wavelengths, not fluxes",
+        ),
     ],
 )
 def test_what_is_no_spectrum_is_refused_with_the_reason(data, problem):

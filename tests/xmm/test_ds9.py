@@ -68,6 +68,21 @@ def test_an_ellipse_of_two_is_an_annulus():
     assert regions.r[0].tolist() == [1, 2, 3, 4]
 
 
+def test_files_of_ciao_name_no_system():
+    text = (
+        "# Region file format: CIAO version 1.0\n"
+        "circle(13:29:56.743,+47:12:30.42,0.5')\n"
+        "-pie(13:29:56.743,+47:12:30.42,0.2',0.4',350,40)\n"
+    )
+    regions, system = read_ds9(text.encode())
+    assert system == "fk5"
+    assert regions.shape.tolist() == ["CIRCLE", "PIE"]
+    assert regions.x == pytest.approx([202.48642917] * 2, abs=2e-6)
+    assert regions.r[1, :2].tolist() == [12, 24]
+    assert regions.rotang[1].tolist() == [350, 40]
+    assert read_ds9(b"# Region file format: CIAO version 1.0\ncircle(1,2,3)\n")[1] == "physical"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -79,6 +94,7 @@ def test_an_ellipse_of_two_is_an_annulus():
         ("physical\npolygon(1,2,3,4)", "has 4 coordinates, expected pairs"),
         ("physical\ncircle(1,2,3)\nfk5\ncircle(1,2,3)", "has regions in fk5 and physical"),
         ("physical\n", "has no region"),
+        ("physical\nepanda(1,2,0,90,1,3,4,5,6,1,0)", "line 4: is of the shape epanda"),
         ("ecliptic\ncircle(1,2,3)", "is in ecliptic coordinates: save it in fk5"),
     ],
 )
