@@ -243,8 +243,17 @@ def stats_below(
         for entry in listed:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-            elif entry.name.lower().endswith(wanted) and not entry.is_dir():
+            elif (
+                entry.name.lower().endswith(wanted)
+                and not is_note(entry.name)
+                and not entry.is_dir()
+            ):
                 yield entry.path, _stat(entry)
+
+
+def is_note(name: str) -> bool:
+    """Whether a file name is of no input, as ``.DS_Store`` and ``_SUCCESS`` are none."""
+    return name.startswith(".") or (name.startswith("_") and "." not in name)
 
 
 def _stat(file: "Path | os.DirEntry[str]") -> os.stat_result | OSError:

@@ -127,13 +127,32 @@ def plan(home: Home, mission: str, release: str) -> Plan:
     return compare(*_registered(listings, known), known)
 
 
+def describe(todo: Plan) -> str:
+    """Say in a few words what an ingest would find changed."""
+    leaving = {r.place: r for r in todo.gone}
+    before = {r.registration for r in todo.refused}
+    again = [r for r in todo.new if r.place in leaving]
+    reader = [r for r in again if r.version != leaving[r.place].version]
+    replaced = {r.place for r in again}
+    counts = {
+        "new": sum(r.place not in replaced and r.registration not in before for r in todo.new),
+        "changed": len(again) - len(reader),
+        "to be read by a newer reader": len(reader),
+        "gone": sum(r.place not in replaced for r in todo.gone),
+        "refused before": len(todo.refused),
+        "not to be read": len(todo.unreadable),
+    }
+    told = [f"{number} {what}" for what, number in counts.items() if number]
+    return f"files: {', '.join(told)}" if told else "what was refused before is no longer there"
+
+
 def _all_as_they_were(listings: "list[_Listing]", rows: Sequence[_Row]) -> bool:
     """Whether registered files and rows of `meta.files` agree one to one.
 
     If so, `compare` finds no change; it knows more of files that were moved, touched, never read
     or of equal bytes.
     """
-    if not len(rows) == sum(len(listing.files) for listing in listings):
+    if len(rows) != sum(len(listing.files) for listing in listings):
         return False
     if len({(role, sha256) for role, _, _, _, _, _, sha256, *_ in rows if sha256}) < len(rows):
         return False
@@ -150,7 +169,7 @@ def _nothing_new(rows: Sequence[_Row], mission: str, release: str) -> Plan:
     return Plan(new, [], kept, refused, [], False, known, known)
 
 
-def compare(wanted: Iterable[Record], unreadable: list[Record], known: list[Record]) -> Plan:
+def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[Record]) -> Plan:
     """Set registered files beside the records of the lake.
 
     Parameters
@@ -160,7 +179,7 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: list[Reco
         first.
     unreadable : list of Record
         Refusals of registered paths that cannot be read.
-    known : list of Record
+    known : sequence of Record
         What the lake recorded.
     """
     registered = list(wanted)
