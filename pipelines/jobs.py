@@ -145,8 +145,12 @@ def stale(home: lake.Home, mission: str, release: str, asked: str | None = None)
     return why
 
 
+#: How a reason ends that another one of the same release is behind.
+_FOLLOWS = (" change", " changes")
+
+
 def _changes(below: Collection[str]) -> str:
-    return f"{', '.join(sorted(below))} {'change' if len(below) > 1 else 'changes'}"
+    return ", ".join(sorted(below)) + _FOLLOWS[len(below) == 1]
 
 
 def _reason_of(home: lake.Home, release: str, derivation: Derivation, table: str) -> str:
@@ -167,9 +171,13 @@ def _reason_of(home: lake.Home, release: str, derivation: Derivation, table: str
 
 
 def summary(why: Mapping[str, str]) -> str:
-    """Say in one line why things are out of date: each reason once, with what it is first of."""
+    """Say in one line why things are out of date, without what merely follows from it.
+
+    Each reason is told once, with what it is the first of.
+    """
+    roots = {name: reason for name, reason in why.items() if not reason.endswith(_FOLLOWS)}
     told: dict[str, str] = {}
-    for name, reason in why.items():
+    for name, reason in roots.items():
         told.setdefault(reason, name)
     text = "; ".join(f"{name}: {reason}" for reason, name in told.items())
     return textwrap.shorten(text, 500, placeholder=" ...")

@@ -35,8 +35,7 @@ def watch(home: lake.Home, every: float, jobs: int, once: bool) -> int:
     LacusError
         With `once`, if `sources.toml` is not what it should be.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    former = {n: signal.signal(n, _interrupt) for n in (signal.SIGTERM, signal.SIGHUP)}
     watcher = _Watcher(home, jobs)
     if not once:
         show.done(f"watching {home.sources_file}; Ctrl-C ends it")
@@ -56,6 +55,9 @@ def watch(home: lake.Home, every: float, jobs: int, once: bool) -> int:
     except KeyboardInterrupt:
         show.done("ended; what was under way is made anew next time")
         return OK
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
