@@ -132,6 +132,25 @@ def test_files_below_a_folder_that_cannot_be_listed_are_not_gone(home, monkeypat
     assert names(todo.kept) == ["a.csv", "b.csv"]
 
 
+def test_a_plan_says_in_a_few_words_what_has_changed(home):
+    for name in ("a.csv", "b.csv", "c.csv", "d.csv"):
+        write(home, name, f"{name},1")
+    (home.root.parent / "in" / "bad.csv").write_text("nothing,of,use\n1,2,3\n")
+    home.add(Source("csc", "R", "detections", (home.root.parent / "in",)))
+    assert planning.describe(plan(home, "csc", "R")) == "files: 5 new"
+    ingest(home, "csc", "R")
+    for name in ("a.csv", "b.csv", "e.csv"):
+        write(home, name, f"{name},2")
+    (home.root.parent / "in" / "c.csv").unlink()
+    (home.root.parent / "in" / "lost.csv").symlink_to("nowhere")
+    told = planning.describe(plan(home, "csc", "R"))
+    assert told == "files: 1 new, 2 changed, 1 gone, 1 refused before, 1 not to be read"
+    known = [r for r in plan(home, "csc", "R").known if r.file.path.name == "d.csv"]
+    older = [replace(r, version=0) for r in known]
+    told = planning.describe(planning.compare(known, [], older))
+    assert told == "files: 1 to be read by a newer reader"
+
+
 CHANGES = {
     "nothing": lambda folder: None,
     "touched": lambda folder: os.utime(folder / "a.csv", ns=(5, 5)),
