@@ -251,6 +251,7 @@ def watch_inputs(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.
                 job_name=f"{r.mission}_release",
                 partition_key=r.release,
                 tags=r.tags,
+                run_config=jobs.run_config(),
                 asset_selection=[metadata.key(name) for name in r.why],
             )
             for r in decision.requests

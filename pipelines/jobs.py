@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import dagster as dg
+import filelock
 
 import lake
 from lake import contracts, health, inputs, models
@@ -96,7 +98,9 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
     before = dict(os.environ)
     os.environ.update(environment(home))
     try:
-        with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
+        with filelock.FileLock(home.dagster / ".lock"):  # two would make the same tables
+            opened = dg.DagsterInstance.from_config(str(home.dagster))
+        with opened:
             yield opened
     except (dg.DagsterError, SQLAlchemyError, yaml.YAMLError) as error:
         raise lake.LacusError(
@@ -252,17 +256,12 @@ def run(
     Outcome
         Without failures if all went well.
     """
-    if jobs > 1:
-        start = {"forkserver": {"preload_modules": ["pipelines.definitions"]}}
-        executor = {"multiprocess": {"max_concurrent": jobs, "start_method": start}}
-    else:
-        executor = {"in_process": {}}
     with instance(home) as dagster:
         dagster.add_dynamic_partitions(str(RELEASES[mission].name), [release])
         result = dg.execute_job(
             dg.build_reconstructable_job("pipelines.jobs", "job", (mission,)),
             instance=dagster,
-            run_config={"execution": {"config": executor}, "loggers": {"console": {}}},
+            run_config=run_config(jobs),
             asset_selection=[metadata.key(name) for name in why],
             tags={PARTITION_TAG: release, WHY_TAG: summary(why), **tags},
         )
@@ -281,6 +280,15 @@ def run(
     if not result.success and not failures:
         failures.append(Failure(mission, release, "run", "Dagster ended it; see `lacus ui`"))
     return Outcome(failures, [name for name in why if name not in made])
+
+
+def run_config(jobs: int = 1) -> dict[str, Any]:
+    """Configuration of a run of some processes; one alone makes all where the run is, at once."""
+    executor: dict[str, Any] = {"in_process": {}}
+    if jobs > 1:
+        start = {"forkserver": {"preload_modules": ["pipelines.definitions"]}}
+        executor = {"multiprocess": {"max_concurrent": jobs, "start_method": start}}
+    return {"execution": {"config": executor}, "loggers": {"console": {}}}
 
 
 def job(mission: str) -> dg.JobDefinition:

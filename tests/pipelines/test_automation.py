@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -103,6 +104,38 @@ def test_a_dropped_release_is_made_and_a_broken_one_is_retried_and_reported(watc
         runs = instance.get_runs()
     assert len(runs) == 4
     assert {run.tags[jobs.WHY_TAG] for run in runs} == {"csc.detections: files: 1 new"}
+
+
+@pytest.mark.slow
+def test_the_daemon_makes_what_is_dropped_while_another_release_is_broken(tmp_path):
+    """Everything is Dagster's own: daemon, code server, queue, run; nothing but files is given."""
+    home = lake.open(tmp_path / "home")
+    home.root.mkdir()
+    home.sources_file.write_text(SETTINGS)
+    drop(home.root, "BROKEN")
+    break_release(home.root, "BROKEN")
+    environment = {**os.environ, **jobs.environment(home)}
+    command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "pipelines.definitions"]
+    with jobs.instance(home) as instance, (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            drop(home.root, "R1")
+            deadline, ended = time.monotonic() + 400, set()
+            while not {("R1", "SUCCESS"), ("BROKEN", "FAILURE")} <= ended:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+                runs = instance.get_runs()
+                ended = {(run.tags[jobs.PARTITION_TAG], run.status.value) for run in runs}
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(60)
+        assert set(instance.get_dynamic_partitions("csc_releases")) == {"R1", "BROKEN"}
+    assert jobs.stale(home, "csc", "R1") == {}
+    assert home.sql("SELECT DISTINCT release FROM csc.features").fetchall() == [("R1",)]
+    assert {source.release for source in home.sources()} == {"R1", "BROKEN"}
 
 
 def test_a_release_that_was_given_up_is_tried_again_once_it_changes(kept):
