@@ -73,7 +73,7 @@ def barren(home: Home, mission: str | None = None, release: str | None = None) -
         if not source.paths:
             found.append(f"{what}: no path is given")
         for path in source.paths:
-            if not inputs.files_below(path, suffixes):
+            if next(inputs.stats_below(path, suffixes), None) is None:
                 found.append(f"{what}: no file below {path} ends in {', '.join(suffixes)}")
     return found
 

@@ -1,10 +1,11 @@
 """A home: the one directory below which a lake, its sources and its products live."""
 
+import contextlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ _HEADER = re.compile(r"^(?=\[\[[^]\n]*\]\]|\[(?!\s*source\b)[\w. -]+\])", re.MUL
 _GREETING = """\
 What this lake is made from. `lacus add` writes here, and you may too: each [[source]] names a
 mission, a release, the role that its files play, and their paths (files or folders; relative ones
-start at this file's folder).
+start at this file's folder). [watch] names folders in which new releases are dropped as
+<mission>/<release>/: folders = ["incoming"]; `lacus watch` and `lacus ui` look there.
 """
 
 
@@ -53,6 +55,28 @@ class Source:
     paths: tuple[Path, ...]
     options: Mapping[str, str] = field(default_factory=dict)
     fetch: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Watching:
+    """The table ``[watch]`` of `sources.toml`; see `lake.watch`.
+
+    Attributes
+    ----------
+    folders : tuple of Path
+        Where releases are dropped, as ``<folder>/<mission>/<release>/``.
+    marker : str
+        File that says that a folder is complete, of a name that no input has (`inputs.is_note`).
+    settle_seconds : float
+        How long nothing must have changed where there is no marker.
+    retry_seconds : tuple of float
+        How long to wait after the first, second, ... failure; after the last one no more is tried.
+    """
+
+    folders: tuple[Path, ...] = ()
+    marker: str = "_COMPLETE"
+    settle_seconds: float = 60.0
+    retry_seconds: tuple[float, ...] = (60.0, 300.0, 1800.0)
 
 
 class Home:
@@ -99,13 +123,33 @@ class Home:
         LacusError
             If `sources.toml` is not what it should be.
         """
-        if not self.sources_file.exists():
-            return []
-        try:
-            entries = tomllib.loads(self.sources_file.read_text(encoding="utf-8")).get("source", [])
+        with self._reporting():
+            entries = self._read().get("source", [])
             if not isinstance(entries, list):
                 raise UsageError("sources are written as [[source]], with two brackets")
             return [self._source(number, entry) for number, entry in enumerate(entries, 1)]
+
+    def watching(self) -> Watching:
+        """How this home watches its inputs.
+
+        Raises
+        ------
+        LacusError
+            If `sources.toml` is not what it should be.
+        """
+        with self._reporting():
+            return _watching(self._read().get("watch", {}), self.root)
+
+    def _read(self) -> dict[str, Any]:
+        if not self.sources_file.exists():
+            return {}
+        return tomllib.loads(self.sources_file.read_text(encoding="utf-8"))
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Name the file in every error about what it says."""
+        try:
+            yield
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, UsageError) as error:
             raise LacusError(f"{self.sources_file}: {error}") from None
 
@@ -149,7 +193,7 @@ class Home:
                 raise UsageError(f"{path}: no such file or folder")
         self.root.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.root / ".sources.lock"):
-            self.sources()  # a broken file is reported, never overwritten
+            self.sources(), self.watching()  # a broken file is reported, never overwritten
             document = self._document()
             _register(document, source, self.root)
             temporary = self.sources_file.with_suffix(".toml.new")
@@ -285,6 +329,35 @@ def _without(text: str, mission: str, release: str) -> str:
     for entry in [entry for entry in entries if theirs(entry)]:
         entries.remove(entry)
     return tomlkit.dumps(document)
+
+
+def _watching(table: object, root: Path) -> Watching:
+    """Settings of a table ``[watch]``; relative folders start at the home."""
+    if not isinstance(table, dict):
+        raise UsageError("watch: is not a table; it is written as [watch]")
+    known = [setting.name for setting in fields(Watching)]
+    for name in table:
+        if name not in known:
+            raise UsageError(f"watch: no setting {name!r}; there are {', '.join(known)}")
+    given = dict(table)
+    folders = given.get("folders", [])
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        raise UsageError("watch: folders is a list of paths")
+    given["folders"] = tuple(Path(os.path.abspath(root / folder)) for folder in folders)
+    marker = given.get("marker", Watching.marker)
+    if not isinstance(marker, str) or not inputs.is_note(marker) or "/" in marker:
+        raise UsageError(
+            f"watch: marker is a file name like _COMPLETE or .complete, not {marker!r}"
+        )
+    waits = given.get("retry_seconds", [])
+    if not isinstance(waits, list):
+        raise UsageError("watch: retry_seconds is a list of numbers")
+    for seconds in [*waits, given.get("settle_seconds", 0)]:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+            raise UsageError(f"watch: {seconds!r} is no number of seconds")
+    if "retry_seconds" in given:
+        given["retry_seconds"] = tuple(waits)
+    return Watching(**given)
 
 
 def check_release(release: str) -> None:

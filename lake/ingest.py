@@ -121,7 +121,7 @@ class _Job:
         self.root = home.root
         self.progress = progress
         self.roles = inputs.roles(mission)
-        self.gone, self.kept = todo.gone, todo.kept
+        self.gone, self.kept = todo.gone, list(todo.kept)
         self.paths: list[Path] = []
         self.batches: dict[str, list[Batch]] = {}
         self.has_lake = self.store.exists
@@ -188,7 +188,7 @@ class _Job:
         self.todo = compare(
             [r for r in registered if r.file.sha256], self.todo.unreadable + lost, self.todo.known
         )
-        self.gone, self.kept = self.todo.gone, self.todo.kept
+        self.gone, self.kept = self.todo.gone, list(self.todo.kept)
         new = {r.registration for r in self.todo.new}
         for batch in self._all_batches():
             batch.records = [r for r in batch.records if r.registration in new]

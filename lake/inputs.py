@@ -1,10 +1,13 @@
 """What a mission takes in: its roles, and the files registered for them."""
 
+import errno
+import functools
 import hashlib
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,15 +47,25 @@ class InputFile:
     @property
     def options_json(self) -> str:
         """Options in the one spelling that `meta.files` and fingerprints use."""
-        return json.dumps(dict(self.options), sort_keys=True)
+        return in_json(self.options)
 
     def is_as_it_was(self) -> bool:
         """Whether the file has the size and time of modification that it had when hashed."""
         try:
-            stat = self.path.stat()
+            found = self.path.stat()
         except OSError:
             return False
-        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns)
+        return (found.st_size, found.st_mtime_ns) == (self.size, self.mtime_ns)
+
+
+def in_json(options: Mapping[str, str]) -> str:
+    """Options in the one spelling that `meta.files` and fingerprints use."""
+    return _in_json(tuple(sorted(options.items())))
+
+
+@functools.lru_cache(maxsize=1024)
+def _in_json(options: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(dict(options))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,16 +212,58 @@ def check_options(mission: str, name: str, options: Mapping[str, str]) -> None:
 
 def files_below(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Files that a registered path stands for: itself, or what lies below it, sorted."""
-    if not path.is_dir():
-        return [path]
+    return [Path(name) for name in sorted(name for name, _ in stats_below(path, suffixes))]
+
+
+def stats_below(
+    path: Path, suffixes: tuple[str, ...]
+) -> Iterator[tuple[str, os.stat_result | OSError]]:
+    """Look once at each file that a registered path stands for, in no order.
+
+    Yields
+    ------
+    name : str
+    stat : os.stat_result or OSError
+        Why there is none, if so. A folder that cannot be listed counts as such a file: what lies
+        below it is unknown, not gone.
+    """
+    if not os.path.isdir(path):
+        yield str(path), _stat(path)
+        return
     wanted = suffixes + tuple(s + c for s in suffixes for c in _COMPRESSED)
-    found = [
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(path)
-        for name in names
-        if name.lower().endswith(wanted)
-    ]
-    return [Path(name) for name in sorted(found)]
+    folders = [str(path)]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = list(entries)
+        except OSError as error:
+            yield folder, error
+            continue
+        for entry in listed:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif (
+                entry.name.lower().endswith(wanted)
+                and not is_note(entry.name)
+                and not entry.is_dir()
+            ):
+                yield entry.path, _stat(entry)
+
+
+def is_note(name: str) -> bool:
+    """Whether a file name is of no input, as ``.DS_Store`` and ``_SUCCESS`` are none."""
+    return name.startswith(".") or (name.startswith("_") and "." not in name)
+
+
+def _stat(file: "Path | os.DirEntry[str]") -> os.stat_result | OSError:
+    try:
+        found = file.stat()
+    except OSError as error:
+        return error
+    if stat.S_ISREG(found.st_mode):
+        return found
+    return IsADirectoryError(errno.EISDIR, "is not a file")
 
 
 def sha256(path: Path) -> str:

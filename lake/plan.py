@@ -1,31 +1,32 @@
 """What an ingest has to do: the registered files of a release against those in the lake."""
 
-import errno
 import functools
 import hashlib
 import json
-import stat
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-
-import duckdb
+from typing import Any
 
 from lake import inputs
-from lake.home import Home
-from lake.inputs import InputFile, RecordRole
+from lake.home import Home, Source
+from lake.inputs import InputFile, RecordRole, Role
 
 #: Role, SHA-256, options as JSON, version of the reader.
 Identity = tuple[str, str, str, int]
 
 _FILES = """
-SELECT role, path, size, mtime_ns, sha256, options, reader_version, status, reason,
-    rows_read, rows_committed, rows_rejected
+SELECT role, path, size, mtime_ns, coalesce(options, '{}'), coalesce(reader_version, 0),
+    coalesce(sha256, ''), status, reason, rows_read, rows_committed, rows_rejected
 FROM meta.files
 WHERE mission = ? AND release = ? AND status <> 'superseded'
 ORDER BY ALL
 """
+
+_Row = tuple[Any, ...]
+"""What `_FILES` gives of a file; the first six columns are how it is registered and stamped."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Plan:
         so that it is opened once; `compare` tells afterwards whether it was new at all.
     gone : list of Record
         In the lake, and registered no more or replaced.
-    kept : list of Record
+    kept : sequence of Record
         In the lake, and to stay.
     refused : list of Record
         Records of former refusals of files that are in `new`.
@@ -76,35 +77,99 @@ class Plan:
     changed : bool
         Whether anything differs from when the release was last ingested. A file that was refused
         then is read again only if something has changed.
-    known : list of Record
+    known : sequence of Record
         What the lake recorded when the plan was made.
-    registered : list of Record
+    registered : sequence of Record
         Registered files that can be read, as they are now.
     """
 
     new: list[Record]
     gone: list[Record]
-    kept: list[Record]
+    kept: Sequence[Record]
     refused: list[Record]
     unreadable: list[Record]
     changed: bool
-    known: list[Record]
-    registered: list[Record]
+    known: Sequence[Record]
+    registered: Sequence[Record]
+
+
+class _Records(Sequence[Record]):
+    """Records of rows of `meta.files`, made when one is looked at: mostly, only their number is."""
+
+    def __init__(self, rows: Sequence[_Row], mission: str, release: str) -> None:
+        self._rows, self._of = rows, (mission, release)
+
+    @functools.cached_property
+    def _records(self) -> list[Record]:
+        return [_record(row, *self._of) for row in self._rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._records[index]
 
 
 def plan(home: Home, mission: str, release: str) -> Plan:
     """Compare the registered files of a release with those in the lake.
 
-    A file is hashed only if its size or time of modification differ from when it last was.
+    A file is hashed only if its size or time of modification differ from when it last was. Where
+    all files are as they were, each is looked at and no more is done.
     """
-    known = []
+    rows: list[_Row] = []
     if home.store.exists:
         with home.store.reader() as connection:
-            known = _recorded(connection, mission, release)
-    return compare(*_registered(home, mission, release, known), known)
+            rows = connection.execute(_FILES, [mission, release]).fetchall()
+    listings = _listings(home, mission, release)
+    if _all_as_they_were(listings, rows):
+        return _nothing_new(rows, mission, release)
+    known = [_record(row, mission, release) for row in rows]
+    return compare(*_registered(listings, known), known)
 
 
-def compare(wanted: Iterable[Record], unreadable: list[Record], known: list[Record]) -> Plan:
+def describe(todo: Plan) -> str:
+    """Say in a few words what an ingest would find changed."""
+    leaving = {r.place: r for r in todo.gone}
+    before = {r.registration for r in todo.refused}
+    again = [r for r in todo.new if r.place in leaving]
+    reader = [r for r in again if r.version != leaving[r.place].version]
+    replaced = {r.place for r in again}
+    counts = {
+        "new": sum(r.place not in replaced and r.registration not in before for r in todo.new),
+        "changed": len(again) - len(reader),
+        "to be read by a newer reader": len(reader),
+        "gone": sum(r.place not in replaced for r in todo.gone),
+        "refused before": len(todo.refused),
+        "not to be read": len(todo.unreadable),
+    }
+    told = [f"{number} {what}" for what, number in counts.items() if number]
+    return f"files: {', '.join(told)}" if told else "what was refused before is no longer there"
+
+
+def _all_as_they_were(listings: "list[_Listing]", rows: Sequence[_Row]) -> bool:
+    """Whether registered files and rows of `meta.files` agree one to one.
+
+    If so, `compare` finds no change; it knows more of files that were moved, touched, never read
+    or of equal bytes.
+    """
+    if len(rows) != sum(len(listing.files) for listing in listings):
+        return False
+    if len({(role, sha256) for role, _, _, _, _, _, sha256, *_ in rows if sha256}) < len(rows):
+        return False
+    now = {stamp for listing in listings for stamp in listing.stamps()}
+    return len(now) == len(rows) and now == {row[:6] for row in rows}
+
+
+def _nothing_new(rows: Sequence[_Row], mission: str, release: str) -> Plan:
+    """Give the plan of a release of which every file is as the lake recorded it."""
+    known = _Records(rows, mission, release)
+    kept = _Records([row for row in rows if row[7] == "committed"], mission, release)
+    refused = [_record(row, mission, release) for row in rows if row[7] == "rejected"]
+    new = [Record(r.file, r.version, "new") for r in refused]
+    return Plan(new, [], kept, refused, [], False, known, known)
+
+
+def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[Record]) -> Plan:
     """Set registered files beside the records of the lake.
 
     Parameters
@@ -114,7 +179,7 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: list[Reco
         first.
     unreadable : list of Record
         Refusals of registered paths that cannot be read.
-    known : list of Record
+    known : sequence of Record
         What the lake recorded.
     """
     registered = list(wanted)
@@ -145,17 +210,13 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: list[Reco
     return Plan(new + unhashed, gone, kept, refused, unreadable, changed, known, registered)
 
 
-def _recorded(connection: duckdb.DuckDBPyConnection, mission: str, release: str) -> list[Record]:
-    """Records of `meta.files` that are still of account, in one order."""
-    records = []
-    for row in connection.execute(_FILES, [mission, release]).fetchall():
-        role, path, size, mtime_ns, sha256, options, version, status, reason, *rows = row
-        file = InputFile(
-            Path(path), mission, release, role, _options(options or "{}"), size, mtime_ns,
-            sha256 or "",
-        )  # fmt: skip
-        records.append(Record(file, version or 0, status, reason, *rows))
-    return records
+def _record(row: _Row, mission: str, release: str) -> Record:
+    """Record of a row that `_FILES` gives."""
+    role, path, size, mtime_ns, options, version, sha256, status, reason, *rows = row
+    file = InputFile(
+        Path(path), mission, release, role, _options(options), size, mtime_ns, sha256
+    )  # fmt: skip
+    return Record(file, version, status, reason, *rows)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -177,35 +238,60 @@ def _below(path: Path, roots: set[Path]) -> bool:
     return bool(roots) and (path in roots or not roots.isdisjoint(path.parents))
 
 
-def _registered(
-    home: Home, mission: str, release: str, known: list[Record]
-) -> tuple[list[Record], list[Record]]:
+@dataclass(frozen=True)
+class _Listing:
+    """The files of one registered path, sorted, as they are now; see `inputs.stats_below`."""
+
+    source: Source
+    role: Role
+    files: list[tuple[str, os.stat_result | OSError]]
+
+    def stamps(self) -> Iterator[tuple[Any, ...]]:
+        """Give the first six columns of `_FILES` for those that can be read."""
+        options = inputs.in_json(self.source.options)
+        for path, stat in self.files:
+            if isinstance(stat, os.stat_result):
+                yield (
+                    self.role.name, path, stat.st_size, stat.st_mtime_ns, options,
+                    self.role.version,
+                )  # fmt: skip
+
+
+def _listings(home: Home, mission: str, release: str) -> list[_Listing]:
+    """Files of every registered path of a release, in the order in which roles are ingested."""
+    roles = inputs.roles(mission)
+    sources = [s for s in home.sources() if (s.mission, s.release) == (mission, release)]
+    order = list(roles)
+    sources.sort(key=lambda source: order.index(source.role))
+    return [
+        _Listing(s, roles[s.role], sorted(inputs.stats_below(path, roles[s.role].suffixes)))
+        for s in sources
+        for path in s.paths
+    ]
+
+
+def _registered(listings: list[_Listing], known: list[Record]) -> tuple[list[Record], list[Record]]:
     """Registered files as they are now, and paths that cannot be read."""
-    hashes = {(r.file.path, r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
+    hashes = {(str(r.file.path), r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
     # A known file that was moved or touched is recognised by its bytes, without being taken again.
     likenesses = {(r.file.path.name, r.file.size) for r in known}
-    sources = [s for s in home.sources() if (s.mission, s.release) == (mission, release)]
-    order = list(inputs.roles(mission))
-    sources.sort(key=lambda source: order.index(source.role))
     files, unreadable = [], []
-    for source in sources:
-        role = inputs.role(mission, source.role)
-        named = (mission, release, role.name, source.options)
-        for registered in source.paths:
-            for path in inputs.files_below(registered, role.suffixes):
-                try:
-                    found = path.stat()
-                    if not stat.S_ISREG(found.st_mode):
-                        raise IsADirectoryError(errno.EISDIR, "is not a file")
-                    stamp = (found.st_size, found.st_mtime_ns)
-                    sha256 = hashes.get((path, *stamp), "")
-                    later = isinstance(role, RecordRole) and (path.name, stamp[0]) not in likenesses
-                    if not sha256 and not later:
-                        sha256 = inputs.sha256(path)
-                    record = Record(InputFile(path, *named, *stamp, sha256), role.version, "new")
-                    files.append(record)
-                except OSError as error:
-                    nothing = InputFile(path, *named, 0, 0, "")
-                    reason = error.strerror or str(error)
-                    unreadable.append(Record(nothing, role.version, "rejected", reason))
+    for listing in listings:
+        role, source = listing.role, listing.source
+        named = (source.mission, source.release, role.name, source.options)
+        for name, stat in listing.files:
+            path = Path(name)
+            try:
+                if isinstance(stat, OSError):
+                    raise stat
+                stamp = (stat.st_size, stat.st_mtime_ns)
+                sha256 = hashes.get((name, *stamp), "")
+                later = isinstance(role, RecordRole) and (path.name, stamp[0]) not in likenesses
+                if not sha256 and not later:
+                    sha256 = inputs.sha256(path)
+                files.append(Record(InputFile(path, *named, *stamp, sha256), role.version, "new"))
+            except OSError as error:
+                nothing = InputFile(path, *named, 0, 0, "")
+                reason = error.strerror or str(error)
+                unreadable.append(Record(nothing, role.version, "rejected", reason))
     return files, unreadable

@@ -8,6 +8,7 @@ rows of a release (its only parameter), and run in the same step.
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 import lake
 from lake import contracts, freshness, inputs, models
-from lake.ingest import ingest
+from lake.ingest import Progress, ingest
 from lake.store import Part, Store
 from pipelines import metadata, progress
 from pipelines.partitions import RELEASES
@@ -26,6 +27,12 @@ from pipelines.resources import HomeResource
 ASKED = "lacus/asked"
 
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+
+#: Archives correct their releases now and then: inputs that nobody has compared with theirs for
+#: half a year deserve a look, after a year a warning.
+_LOOKED_AT = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=365), warn_window=timedelta(days=183)
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,10 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=f"{mission}_ingest",
-        specs=[_spec(table, deps=[], kinds={"parquet"}) for table in tables],
+        specs=[
+            _spec(table, deps=[], kinds={"parquet"}).replace_attributes(freshness_policy=_LOOKED_AT)
+            for table in tables
+        ],
         check_specs=[check.spec() for check in all_checks],
         partitions_def=RELEASES[mission],
     )
@@ -147,7 +157,7 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
             opened,
             mission,
             context.partition_key,
-            progress.report,
+            _telling(context),
         )
         context.log.info("%s", outcome.describe())
         refused = [(str(r.file.path), r.reason) for r in outcome.rejected + outcome.partly_rejected]
@@ -170,6 +180,18 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
             yield check.run(opened.store, context.partition_key)
 
     return ingest_release
+
+
+def _telling(context: dg.AssetExecutionContext) -> Progress:
+    """Progress of a step; that it waits for another process is said wherever it runs."""
+
+    def told(what: str, done: int | None, total: int | None) -> None:
+        if what == "waiting":
+            step, release = context.op_execution_context.op.name, context.partition_key
+            context.log.warning("%s of %s: another process makes it; waiting", step, release)
+        progress.report(what, done, total)
+
+    return told
 
 
 @dataclass(frozen=True)
@@ -303,30 +325,36 @@ def derived(
         )
         def compute_release(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
             opened, release = home.open(), context.partition_key
-            print_ = freshness.fingerprint(opened.store, release, reads, version, across)
-            stored = opened.store.fingerprints(release)
             shown: Mapping[str, Mapping[str, Any]] = {}
-            again = stands and asked(context, tables) and stands(opened, release)
-            if not again and all(stored.get(table) == print_ for table in tables):
-                context.log.info("unchanged: made from the same input by the same code")
-            else:
-                computed = compute(context, opened, release)
-                opened.store.replace(
-                    release,
-                    tables,
-                    computed.parts(),
-                    fingerprint=print_,
-                    code_version=version,
-                    message=f"{mission} {release}: {name.replace('_', ' ')}",
-                    products=lambda: [
-                        opened.product(path, mission, release, kind)
-                        for path, kind in computed.products
-                    ],
-                    content=computed.content,
-                    read_snapshot=computed.read_snapshot,
-                    part=computed.part,
-                )
-                shown = computed.metadata
+            # Of two runs at once, the second finds that there is nothing left to do.
+            told = _telling(context)
+            alone = opened.store.ingesting(
+                f"{mission}_{name}", release, lambda: told("waiting", None, None)
+            )
+            with alone:
+                print_ = freshness.fingerprint(opened.store, release, reads, version, across)
+                stored = opened.store.fingerprints(release)
+                again = stands and asked(context, tables) and stands(opened, release)
+                if not again and all(stored.get(table) == print_ for table in tables):
+                    context.log.info("unchanged: made from the same input by the same code")
+                else:
+                    computed = compute(context, opened, release)
+                    opened.store.replace(
+                        release,
+                        tables,
+                        computed.parts(),
+                        fingerprint=print_,
+                        code_version=version,
+                        message=f"{mission} {release}: {name.replace('_', ' ')}",
+                        products=lambda: [
+                            opened.product(path, mission, release, kind)
+                            for path, kind in computed.products
+                        ],
+                        content=computed.content,
+                        read_snapshot=computed.read_snapshot,
+                        part=computed.part,
+                    )
+                    shown = computed.metadata
             for table in tables:
                 yield _materialised(opened, table, release, shown.get(table, {}))
             for check in all_checks:

@@ -13,7 +13,16 @@ import duckdb
 
 import lake
 from lake.home import Source
-from pipelines import cli_demo, cli_fetch, cli_own, cli_read, cli_regions, cli_time, show
+from pipelines import (
+    cli_demo,
+    cli_fetch,
+    cli_keep,
+    cli_own,
+    cli_read,
+    cli_regions,
+    cli_time,
+    show,
+)
 from pipelines.command import (
     FAILED,
     OK,
@@ -22,7 +31,7 @@ from pipelines.command import (
     examples,
     in_home,
 )
-from pipelines.update import rejection, rejections, update, warn_of_barren
+from pipelines.update import update, warn_of_barren
 
 
 class _Group(Group):
@@ -148,86 +157,6 @@ def run(home: lake.Home, selection: str | None, release: str | None, jobs: int) 
 
 
 @main.command(
-    short_help="Releases, rows, rejected files, and what is out of date.",
-    epilog=examples("lacus status", "lacus status --json | jq .out_of_date"),
-)
-@in_home
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(home: lake.Home, as_json: bool) -> None:
-    """Releases, row counts, rejected files, and what is out of date."""
-    from pipelines import jobs as runner
-
-    there = home.store.exists
-    made = (
-        home.store.arrow(
-            "SELECT mission, release, table_name, rows, snapshot, committed_at FROM meta.releases"
-            " WHERE mission <> 'meta' ORDER BY mission, release, committed_at, table_name"
-        ).to_pylist()
-        if there
-        else []
-    )
-    releases = home.releases()
-    out_of_date = {
-        f"{mission}:{release}": names
-        for mission, release in releases
-        if (names := runner.stale(home, mission, release))
-    }
-    standing = {
-        f"{mission}:{release}": texts
-        for mission, release in releases
-        if (texts := runner.standing(home, mission, release))
-    }
-    nothing = [n for pair in releases if not out_of_date and (n := runner.empty(home, *pair))]
-    rejected = rejections(home)
-    if as_json:
-        show.as_json(
-            {
-                "home": str(home.root),
-                "snapshot": home.store.snapshot() if there else None,
-                "releases": made,
-                "rejected": rejected,
-                "out_of_date": out_of_date,
-                "standing": standing,
-            }
-        )
-        return
-    print(f"{home.root}, {f'snapshot {home.store.snapshot()}' if there else 'no lake yet'}")
-    if made:
-        print()
-        show.table(
-            ["mission", "release", "table", "rows", "snapshot", "since (UTC)"],
-            [list(row.values()) for row in made],
-            right=["rows", "snapshot"],
-        )
-    print()
-    if not releases:
-        print("nothing is registered: `lacus add MISSION RELEASE ROLE PATH...`, or `lacus demo`")
-    for release, names in out_of_date.items():
-        print(f"{release} is out of date, `lacus run` makes: {', '.join(names)}")
-    for release, texts in standing.items():
-        for text in texts:
-            print(f"{release}: {text}")
-    for failure in nothing:
-        print(f"{failure.mission}:{failure.release}: {failure.reason}")
-    if releases and not out_of_date and not nothing:
-        print("everything is up to date")
-    for row in rejected:
-        print(rejection(row))
-
-
-@main.command(
-    short_help="Open the Dagster UI on this home.", epilog=examples("lacus ui --port 3001")
-)
-@in_home
-@click.option("--port", "-p", type=click.IntRange(1, 65535), default=3000, show_default=True)
-def ui(home: lake.Home, port: int) -> None:
-    """Open the Dagster UI on this home, for this machine alone; Ctrl-C ends it."""
-    from pipelines import serve
-
-    sys.exit(serve.ui(home, port))
-
-
-@main.command(
     short_help="Is all well: versions, disk, sources, every file of the lake.",
     epilog=examples("lacus doctor"),
 )
@@ -250,6 +179,7 @@ def doctor(home: lake.Home, as_json: bool) -> None:
 
 
 for _command in (
-    *cli_read.COMMANDS, *cli_time.COMMANDS, *cli_own.COMMANDS, *cli_regions.COMMANDS,
+    *cli_keep.COMMANDS, *cli_read.COMMANDS, *cli_time.COMMANDS, *cli_own.COMMANDS,
+    *cli_regions.COMMANDS,
 ):  # fmt: skip
     main.add_command(_command)

@@ -1,18 +1,22 @@
 """Jobs, and how the command line runs them: on the home's own instance, so the UI shows them."""
 
 import os
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 import dagster as dg
+import filelock
 
 import lake
 from lake import contracts, health, inputs, models
 from lake.freshness import base_tables
-from lake.plan import plan
+from lake.plan import describe, plan
 from pipelines import metadata
-from pipelines.assets import ASKED
+from pipelines.assets import Derivation
 from pipelines.defs import derivations
 from pipelines.partitions import RELEASES
 
@@ -24,6 +28,10 @@ JOBS = [
     )
     for mission in contracts.missions()
 ]
+
+PARTITION_TAG = "dagster/partition"
+#: Tag of a run: why it was needed.
+WHY_TAG = "lacus/why"
 
 _SETTINGS = """\
 # Written by lacus; change it as you like.
@@ -90,7 +98,9 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
     before = dict(os.environ)
     os.environ.update(environment(home))
     try:
-        with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
+        with filelock.FileLock(home.dagster / ".lock"):  # two would make the same tables
+            opened = dg.DagsterInstance.from_config(str(home.dagster))
+        with opened:
             yield opened
     except (dg.DagsterError, SQLAlchemyError, yaml.YAMLError) as error:
         raise lake.LacusError(
@@ -102,8 +112,8 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
         os.environ.update(before)
 
 
-def stale(home: lake.Home, mission: str, release: str, asked: str | None = None) -> list[str]:
-    """Tables and views of a release that are out of date, in the order of their making.
+def stale(home: lake.Home, mission: str, release: str, asked: str | None = None) -> dict[str, str]:
+    """Tables and views of a release that are out of date, and why, in the order of their making.
 
     Input tables are out of date if the registered files differ from those in the lake, derived
     ones if anything that they are made from has changed, and a view if a table below it or the
@@ -117,30 +127,73 @@ def stale(home: lake.Home, mission: str, release: str, asked: str | None = None)
     taken = inputs.tables(mission)
     stored = home.store.fingerprints(release)
     todo = plan(home, mission, release)
-    order: list[str] = []
+    why: dict[str, str] = {}
     changing: set[str] = set()  # one step makes all that is ingested, whatever of it changes
     if todo.changed:
-        order += taken
         concerned = {r.file.role for r in todo.new + todo.gone}
         changing = {t for name in concerned for t in inputs.role(mission, name).tables}
+        why = dict.fromkeys(taken, describe(todo))
     elif not stored.keys() & set(taken):
-        return []
+        return {}
     for derivation in derivations(mission):
         if derivation.on_request and asked not in derivation.tables:
             continue
         below = changing & set(base_tables(derivation.reads))
         print_ = derivation.fingerprint(home.store, release)
         stands = asked in derivation.tables and derivation.stands
-        again = stands and stands(home, release)
-        if below or again or any(stored.get(table) != print_ for table in derivation.tables):
-            order += derivation.tables
+        standing = stands and stands(home, release)
+        old = [table for table in derivation.tables if stored.get(table) != print_]
+        if below or old or standing:
+            if below:
+                reason = _changes(below)
+            else:
+                reason = _reason_of(home, release, derivation, old[0]) if old else str(standing)
+            why |= dict.fromkeys(derivation.tables, reason)
             changing |= set(derivation.tables)
     renewed = not health.in_line(home.store)
-    return order + [
-        view.name
-        for view in models.for_namespace(mission)
-        if renewed or changing & set(base_tables(view.depends))
-    ]
+    for view in models.for_namespace(mission):
+        below = changing & set(base_tables(view.depends))
+        if renewed or below:
+            why[view.name] = "the contracts have changed" if renewed else _changes(below)
+    return why
+
+
+#: How a reason ends that another one of the same release is behind.
+_FOLLOWS = (" change", " changes")
+
+
+def _changes(below: Collection[str]) -> str:
+    return ", ".join(sorted(below)) + _FOLLOWS[len(below) == 1]
+
+
+def _reason_of(home: lake.Home, release: str, derivation: Derivation, table: str) -> str:
+    """Why the fingerprint of a derived table differs, though nothing below it is to be made."""
+    query = "SELECT release, table_name, code_version, snapshot FROM meta.releases"
+    rows = home.store.sql(query).fetchall() if home.store.exists else []
+    made = {(of, name): (version, snapshot) for of, name, version, snapshot in rows}
+    if (release, table) not in made:
+        return "never made"
+    version, snapshot = made[release, table]
+    if version != derivation.version:
+        return f"made by version {version} of the code, now {derivation.version}"
+    read = [(release, name) for name in base_tables(derivation.reads)]
+    read += [(of, name) for of, name in made if name in derivation.across]
+    newer = sorted({n if of == release else f"{n} of {of}" for of, n in read
+                    if made.get((of, n), ("", 0))[1] > snapshot})  # fmt: skip
+    return f"newer: {', '.join(newer)}" if newer else "a view that it reads has changed"
+
+
+def summary(why: Mapping[str, str]) -> str:
+    """Say in one line why things are out of date, without what merely follows from it.
+
+    Each reason is told once, with what it is the first of.
+    """
+    roots = {name: reason for name, reason in why.items() if not reason.endswith(_FOLLOWS)}
+    told: dict[str, str] = {}
+    for name, reason in roots.items():
+        told.setdefault(reason, name)
+    text = "; ".join(f"{name}: {reason}" for reason, name in told.items())
+    return textwrap.shorten(text, 500, placeholder=" ...")
 
 
 def standing(home: lake.Home, mission: str, release: str) -> list[str]:
@@ -196,9 +249,9 @@ def run(
     home: lake.Home,
     mission: str,
     release: str,
-    names: Sequence[str],
+    why: Mapping[str, str],
     jobs: int = 1,
-    asked: str | None = None,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
     """Materialise tables and views of one release.
 
@@ -206,36 +259,31 @@ def run(
     ----------
     home : Home
     mission, release : str
-    names : sequence of str
-        What `stale` gives, or part of it.
+    why : mapping
+        What `stale` gives, or part of it; the run shows the reasons.
     jobs : int
         Processes; 1 stays in this one.
-    asked : str, optional
-        What the user named.
+    tags : mapping
+        Of the run.
 
     Returns
     -------
     Outcome
         Without failures if all went well.
     """
-    if jobs > 1:
-        start = {"forkserver": {"preload_modules": ["pipelines.definitions"]}}
-        executor = {"multiprocess": {"max_concurrent": jobs, "start_method": start}}
-    else:
-        executor = {"in_process": {}}
     with instance(home) as dagster:
         dagster.add_dynamic_partitions(str(RELEASES[mission].name), [release])
         result = dg.execute_job(
             dg.build_reconstructable_job("pipelines.jobs", "job", (mission,)),
             instance=dagster,
-            run_config={"execution": {"config": executor}, "loggers": {"console": {}}},
-            asset_selection=[metadata.key(name) for name in names],
-            tags={"dagster/partition": release, **({ASKED: asked} if asked else {})},
+            run_config=run_config(jobs),
+            asset_selection=[metadata.key(name) for name in why],
+            tags={PARTITION_TAG: release, WHY_TAG: summary(why), **tags},
         )
     failures, made = [], set()
     for event in result.all_events:
         if event.is_step_failure:
-            reason, rejected = _reason(event)
+            reason, rejected = failure_of(event)
             failures.append(Failure(mission, release, str(event.step_key), reason, rejected))
         elif event.is_step_materialization and event.asset_key:
             made.add(".".join(event.asset_key.path))
@@ -246,7 +294,16 @@ def run(
                 failures.append(Failure(mission, release, what, check.description or "failed"))
     if not result.success and not failures:
         failures.append(Failure(mission, release, "run", "Dagster ended it; see `lacus ui`"))
-    return Outcome(failures, [name for name in names if name not in made])
+    return Outcome(failures, [name for name in why if name not in made])
+
+
+def run_config(jobs: int = 1) -> dict[str, Any]:
+    """Configuration of a run of some processes; one alone makes all where the run is, at once."""
+    executor: dict[str, Any] = {"in_process": {}}
+    if jobs > 1:
+        start = {"forkserver": {"preload_modules": ["pipelines.definitions"]}}
+        executor = {"multiprocess": {"max_concurrent": jobs, "start_method": start}}
+    return {"execution": {"config": executor}, "loggers": {"console": {}}}
 
 
 def job(mission: str) -> dg.JobDefinition:
@@ -256,7 +313,7 @@ def job(mission: str) -> dg.JobDefinition:
     return definitions().resolve_job_def(f"{mission}_release")
 
 
-def _reason(event: dg.DagsterEvent) -> tuple[str, bool]:
+def failure_of(event: dg.DagsterEvent) -> tuple[str, bool]:
     """Give the reason of a failed step in one line, and whether all inputs were rejected.
 
     An error of this library says it in words for the user; of any other, the first below

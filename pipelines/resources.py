@@ -15,9 +15,13 @@ class HomeResource(dg.ConfigurableResource):
 
     def open(self) -> lake.Home:
         """Open the home, its lake in line with the present contracts."""
-        home = _opened(str(lake.open(self.root or None).root))
+        home = self.seen()
         renew(home)
         return home
+
+    def seen(self) -> lake.Home:
+        """Open the home as it is, for a look alone."""
+        return _opened(str(lake.open(self.root or None).root))
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,6 +1,6 @@
 """Bring releases up to date, and tell what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lake
@@ -23,8 +23,8 @@ def update(
         todo = _stale(home, releases, selection)
         if renew(home):
             show.done("the lake is in line with the present contracts again")
-        for (mission, release), names in todo.items():
-            failed, left = _run(home, mission, release, names, jobs, selection)
+        for (mission, release), why in todo.items():
+            failed, left = _run(home, mission, release, why, jobs, selection)
             not_made += left
             nothing = None if failed else runner.empty(home, mission, release)
             if nothing:
@@ -35,8 +35,8 @@ def update(
             with_data += not any(failure.all_rejected for failure in failed)
         if any(todo.values()) and not failures:
             # What reads all releases of a table had not seen those that were made after it.
-            for (mission, release), names in _stale(home, releases, selection).items():
-                failed, left = _run(home, mission, release, names, jobs)
+            for (mission, release), why in _stale(home, releases, selection).items():
+                failed, left = _run(home, mission, release, why, jobs)
                 failures, not_made = failures + failed, not_made + left
     if not any(todo.values()) and not failures:
         show.done(f"{selection or 'everything'} is up to date")
@@ -54,31 +54,36 @@ def update(
 
 def _stale(
     home: lake.Home, releases: Sequence[tuple[str, str]], selection: str | None
-) -> dict[tuple[str, str], list[str]]:
-    """What is out of date of some releases, as far as it is asked for."""
+) -> dict[tuple[str, str], dict[str, str]]:
+    """What is out of date of some releases and why, as far as it is asked for."""
     from pipelines import jobs as runner
 
     todo = {pair: runner.stale(home, *pair, selection) for pair in releases}
     if selection is None:
         return todo
-    return {pair: runner.selected(selection, names) for pair, names in todo.items()}
+    return {
+        pair: {name: why[name] for name in runner.selected(selection, list(why))}
+        for pair, why in todo.items()
+    }
 
 
 def _run(
     home: lake.Home,
     mission: str,
     release: str,
-    names: Sequence[str],
+    why: Mapping[str, str],
     jobs: int,
     asked: str | None = None,
 ) -> tuple[list[Any], list[str]]:
     """Make tables and views of a release: what failed, and what was therefore not made."""
     from pipelines import jobs as runner
+    from pipelines.assets import ASKED
 
-    if not names:
+    if not why:
         return [], []
     progress.err.print(f"{mission} {release}", style="bold")
-    outcome = runner.run(home, mission, release, names, jobs, asked)
+    tags = {ASKED: asked} if asked else {}
+    outcome = runner.run(home, mission, release, why, jobs, tags)
     return outcome.failures, outcome.not_made
 
 

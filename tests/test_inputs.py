@@ -54,6 +54,34 @@ def test_a_file_stands_for_itself_whatever_its_name(tmp_path):
         assert inputs.files_below(tmp_path / name, (".csv",)) == [tmp_path / name]
 
 
+def test_a_look_at_each_file_says_why_there_is_none(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "lost.csv").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "circle").symlink_to(tmp_path)
+    (tmp_path / "circle.csv").symlink_to(tmp_path)
+    scandir = os.scandir
+
+    def closed(folder):
+        if folder.endswith("sub"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = dict(inputs.stats_below(tmp_path, (".csv",)))
+    told = {
+        os.path.relpath(name, tmp_path): getattr(stat, "strerror", None) or stat.st_size
+        for name, stat in found.items()
+    }
+    assert told == {
+        "a.csv": 1,
+        "lost.csv": "No such file or directory",
+        "pipe.csv": "is not a file",
+        "sub": "Permission denied",
+    }
+
+
 def test_sha256_is_of_the_bytes(tmp_path):
     path = tmp_path / "big"
     path.write_bytes(b"lake" * 1_000_000)

@@ -1,6 +1,7 @@
 """What an ingest has to do, told from files and records alone."""
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lake import inputs
+from lake import plan as planning
 from lake.home import Home, Source
 from lake.ingest import ingest
 from lake.inputs import InputFile
@@ -109,6 +111,80 @@ def test_an_unchanged_release_of_2000_files_is_planned_without_reading_them(home
     todo = plan(home, "csc", "R")
     assert (todo.changed, len(todo.kept)) == (False, 2000)
     assert time.process_time() - start < 2  # measured: 0.1 s; pairs of files would take minutes
+
+
+def test_files_below_a_folder_that_cannot_be_listed_are_not_gone(home, monkeypatch):
+    (home.root.parent / "in" / "sub").mkdir()
+    for name in ("a.csv", "sub/b.csv"):
+        write(home, name, f"{name},1")
+    home.add(Source("csc", "R", "detections", (home.root.parent / "in",)))
+    ingest(home, "csc", "R")
+    scandir = os.scandir
+
+    def closed(folder):
+        if folder.endswith("sub"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    todo = plan(home, "csc", "R")
+    assert (todo.gone, names(todo.unreadable)) == ([], ["sub"])
+    assert names(todo.kept) == ["a.csv", "b.csv"]
+
+
+def test_a_plan_says_in_a_few_words_what_has_changed(home):
+    for name in ("a.csv", "b.csv", "c.csv", "d.csv"):
+        write(home, name, f"{name},1")
+    (home.root.parent / "in" / "bad.csv").write_text("nothing,of,use\n1,2,3\n")
+    home.add(Source("csc", "R", "detections", (home.root.parent / "in",)))
+    assert planning.describe(plan(home, "csc", "R")) == "files: 5 new"
+    ingest(home, "csc", "R")
+    for name in ("a.csv", "b.csv", "e.csv"):
+        write(home, name, f"{name},2")
+    (home.root.parent / "in" / "c.csv").unlink()
+    (home.root.parent / "in" / "lost.csv").symlink_to("nowhere")
+    told = planning.describe(plan(home, "csc", "R"))
+    assert told == "files: 1 new, 2 changed, 1 gone, 1 refused before, 1 not to be read"
+    known = [r for r in plan(home, "csc", "R").known if r.file.path.name == "d.csv"]
+    older = [replace(r, version=0) for r in known]
+    told = planning.describe(planning.compare(known, [], older))
+    assert told == "files: 1 to be read by a newer reader"
+
+
+CHANGES = {
+    "nothing": lambda folder: None,
+    "touched": lambda folder: os.utime(folder / "a.csv", ns=(5, 5)),
+    "moved": lambda folder: (folder / "a.csv").rename(folder / "moved.csv"),
+    "copied": lambda folder: shutil.copy2(folder / "a.csv", folder / "copy.csv"),
+    "new": lambda folder: (folder / "new.csv").write_text("name,obsid\nN,1\n"),
+    "changed": lambda folder: (folder / "a.csv").write_text("name,obsid\nN,1\n"),
+    "gone": lambda folder: (folder / "b.csv").unlink(),
+    "swapped": lambda folder: os.rename(folder / "b.csv", folder / "a.csv"),
+    "refused gone": lambda folder: (folder / "bad.csv").unlink(),
+    "refused changed": lambda folder: (folder / "bad.csv").write_text("still,bad\n1,2\n"),
+    "link lost": lambda folder: (folder / "lost.csv").symlink_to(folder / "nowhere"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_quick_look_says_what_the_thorough_one_does(home, change, monkeypatch):
+    """One file of the release was refused: what was refused before is no change either."""
+    for name in ("a.csv", "b.csv"):
+        write(home, name, f"{name},1")
+    (home.root.parent / "in" / "bad.csv").write_text("nothing,of,use\n1,2,3\n")
+    home.add(Source("csc", "R", "detections", (home.root.parent / "in",)))
+    assert names(ingest(home, "csc", "R").rejected) == ["bad.csv"]
+    CHANGES[change](home.root.parent / "in")
+    compared = []
+    thorough = planning.compare
+    monkeypatch.setattr(planning, "compare", lambda *all_: compared.append(1) or thorough(*all_))
+    todo = plan(home, "csc", "R")
+    assert bool(compared) == (change != "nothing")
+    monkeypatch.setattr(planning, "_all_as_they_were", lambda *_: False)
+    slow = plan(home, "csc", "R")
+    assert todo.changed == slow.changed == (change not in ("nothing", "touched", "moved", "copied"))
+    for part in ("new", "gone", "kept", "refused", "unreadable", "known"):
+        assert list(getattr(todo, part)) == list(getattr(slow, part)), part
 
 
 def record(home: Home, **changes) -> Record:

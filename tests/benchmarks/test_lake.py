@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 import lake
+from lake import inputs, watch
+from lake.commit import now
 from lake.export import Origin, export
 from lake.formats import read_table
 from lake.home import Home, Source
 from lake.ingest import ingest
 from lake.query import annotated
 from lake.sample.csc import RELEASE, SIZES, write_sample
+from pipelines.defs import derivations
+from pipelines.update import update
 
 pytestmark = pytest.mark.benchmark
 
@@ -109,3 +113,56 @@ def test_query_and_export_against_pandas(sample, tmp_path):
         print(f"{step:<25} {ours:>8.3f} {theirs:>9.3f} {theirs / ours:>7.1f}")
     for name in ("ours.parquet", "ours.vot"):
         assert read_table(tmp_path / name).num_rows == ROWS
+
+
+def test_a_run_on_100000_known_files(tmp_path):
+    """`lacus run` where nothing has changed: each file is looked at, nothing is written."""
+    files = 100_000
+    home = lake.open(tmp_path / "home")
+    home.add(Source("sdss", "R", "spectra", (known_files(tmp_path / "in", files),)))
+    remember(home, "sdss", "R", tmp_path / "in")
+    before = home.store.snapshot()
+    update(home, home.releases(), None, 1)  # imports, extensions and contracts
+    start = time.process_time()
+    taken, code = timed(lambda: update(lake.open(home.root), home.releases(), None, 1))
+    cpu = time.process_time() - start
+    seen, _ = timed(lambda: watch.look(home, "sdss", "R"))
+    assert code == 0
+    assert home.store.snapshot() == before
+    print(f"\n{files:,} known files, unchanged")
+    print(f"{'lacus run':<34} {taken:>8.2f} s {cpu:>8.2f} s of CPU")
+    print(f"{'a look of the sensor':<34} {seen:>8.2f} s")
+
+
+def known_files(folder: Path, number: int) -> Path:
+    for i in range(number):
+        if i % 1000 == 0:
+            (folder / f"{i // 1000:04d}").mkdir(parents=True)
+        (folder / f"{i // 1000:04d}" / f"spec-{i}.fits").write_bytes(b"%d" % i)
+    return folder
+
+
+def remember(home: Home, mission: str, release: str, folder: Path) -> None:
+    """Let the lake know all files and derived tables of a release, as runs would leave it."""
+    (source,) = home.sources()
+    role = inputs.role(mission, source.role)
+    rows = [
+        {
+            "mission": mission, "release": release, "role": role.name, "name": path.name,
+            "path": str(path), "size": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns,
+            "sha256": f"{i:064x}", "options": "{}", "reader_version": role.version,
+            "status": "committed", "reason": None, "rows_read": 1, "rows_committed": 1,
+            "rows_rejected": 0, "ingested_at": now(), "snapshot": 1,
+        }
+        for i, path in enumerate(inputs.files_below(folder, role.suffixes))
+    ]  # fmt: skip
+    with home.store.commit("files") as commit:
+        commit.insert("meta.files", rows)
+        commit.record(release, dict.fromkeys(inputs.tables(mission), ("files", "1")))
+    for derivation in derivations(mission):
+        if not derivation.on_request:
+            print_ = derivation.fingerprint(home.store, release)
+            with home.store.commit("derived") as commit:
+                commit.record(
+                    release, dict.fromkeys(derivation.tables, (print_, derivation.version))
+                )

@@ -27,17 +27,20 @@ def add(home: lake.Home, release: str, role: str, path) -> None:
 
 
 def test_nothing_of_a_finished_run_is_stale(demo):
-    assert jobs.stale(lake.open(demo[0]), *RELEASE) == []
+    assert jobs.stale(lake.open(demo[0]), *RELEASE) == {}
 
 
 def test_everything_of_a_new_release_is_stale_in_an_order_that_can_be_made(tmp_path, tiny):
     home = lake.open(tmp_path / "home")
     add(home, "R1", "detections", tiny)
-    names = jobs.stale(home, "csc", "R1")
+    why = jobs.stale(home, "csc", "R1")
+    names = list(why)
     made = {table for d in derivations("csc") for table in d.tables}
     assert names[:2] == INPUTS
     assert set(names) == {*INPUTS, *made, *views()}
-    assert len(names) == len(set(names))
+    assert why["csc.detections"] == "files: 1 new"
+    assert why["csc.mixture_models"] == "csc.detections changes"
+    assert jobs.summary(why) == "csc.detections: files: 1 new"
     places = {name: i for i, name in enumerate(names)}
     for name in views():
         assert all(places[d] < places[name] for d in models.views()[name].depends)
