@@ -4,7 +4,7 @@ import functools
 
 import dagster as dg
 
-from pipelines import automation, defs, jobs
+from pipelines import automation, defs, jobs, refetching
 from pipelines.events import lines
 from pipelines.resources import HomeResource
 
@@ -12,11 +12,12 @@ from pipelines.resources import HomeResource
 @dg.definitions
 @functools.cache
 def definitions() -> dg.Definitions:
-    """All assets, checks, jobs, sensors and the home they work on."""
+    """All assets, checks, jobs, sensors, schedules and the home they work on."""
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(defs),
-        jobs=jobs.JOBS,
+        jobs=[*jobs.JOBS, *refetching.JOBS],
         sensors=automation.SENSORS,
+        schedules=refetching.SCHEDULES,
         loggers={"console": lines},
         resources={"home": HomeResource()},
     )

@@ -15,7 +15,7 @@ import filelock
 import pyarrow as pa
 import pytest
 
-from lake import extensions
+from lake import extensions, reading
 from lake import store as store_module
 from lake.commit import Commit
 from lake.errors import LacusError, UsageError
@@ -498,7 +498,7 @@ def test_a_part_of_a_release_is_replaced_and_the_rest_stays_in_its_files(store):
     assert store.sql(query).fetchall() == [("A", "a"), ("B", "b"), ("D", "a"), ("E", "b")]
     assert before < set(store.sql(listed).fetchall())
     made = store.made("P")["csc.labels"]
-    assert made == store_module.Made("f", "1", second, "c", 1)
+    assert made == reading.Made("f", "1", second, "c", 1)
     assert made.state == "c"
     nothing = store_module.Part(keys.slice(0, 0), second)
     third = replaced(store, named(), nothing)
