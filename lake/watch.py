@@ -113,7 +113,11 @@ def register(home: Home, now: float) -> Dropped:
         for place in new:
             role = place.name if named else next(iter(roles))
             source = Source(mission, release, role, (place,))
-            home.add(source)
+            try:
+                home.add(source)
+            except UsageError as error:  # it was moved away meanwhile
+                dropped.strange.append(f"{place}: {error}")
+                continue
             dropped.registered.append(source)
     return dropped
 
