@@ -27,7 +27,7 @@ def corrected(tiny_home, lacus, tmp_path):
 
 def test_time_travel_from_a_correction_to_the_clean_up(corrected, lacus, tmp_path):
     listed = json.loads(lacus("snapshots", "--json", home=corrected).stdout)
-    ingests = [s for s in listed if s["message"].startswith("ingest")]
+    ingests = [s for s in listed if (s["message"] or "").startswith("ingest")]
     assert [s["message"] for s in ingests] == [
         "ingest csc R1: 1 files in, 0 out, 0 rejected",
         "ingest csc R1: 1 files in, 1 out, 0 rejected",
