@@ -15,12 +15,24 @@ def store(tmp_path_factory) -> Store:
     return Store(tmp_path_factory.mktemp("home") / "lake")
 
 
-def put(store: Store, release: str, mark: str, table: str = "csc.detections") -> None:
+def put(
+    store: Store,
+    release: str,
+    mark: str,
+    table: str = "csc.detections",
+    content: str | None = None,
+) -> None:
     rows = pa.table(
         {"release": [release], "name": ["A"], "file_sha256": [mark], "file_row": pa.array([1])}
     )
     store.replace(
-        release, [table], [(table, rows)], fingerprint=mark, code_version="1", message="put"
+        release,
+        [table],
+        [(table, rows)],
+        fingerprint=mark,
+        code_version="1",
+        message="put",
+        content={table: content} if content else {},
     )
 
 
@@ -50,6 +62,23 @@ def test_it_changes_with_what_is_read_and_with_nothing_else(store):
     put(store, "R", "a")
     assert now() == first
     assert now("S") == first  # of equal inputs
+
+
+def test_a_table_made_again_with_the_same_content_changes_nothing(store):
+    def now(**given):
+        return fingerprint(store, "C", ["csc.labels"], "1", **given)
+
+    put(store, "C", "a", "csc.labels")
+    plain = now()
+    put(store, "C", "a", "csc.labels", content="x")
+    first, across = now(), now(across=["csc.labels"])
+    assert first != plain
+    put(store, "C", "b", "csc.labels", content="x")
+    assert store.fingerprints("C") == {"csc.labels": "b"}
+    assert (now(), now(across=["csc.labels"])) == (first, across)
+    put(store, "C", "b", "csc.labels", content="y")
+    assert now() != first
+    assert now(across=["csc.labels"]) != across
 
 
 def test_it_changes_with_the_text_of_a_view_below(store, monkeypatch):

@@ -124,6 +124,24 @@ def test_a_new_column_is_added_and_old_rows_have_null(store, contract):
     assert store.sql(UNDESCRIBED).fetchall() == []
 
 
+def test_a_lake_that_does_not_tell_contents_yet_is_read_and_renewed(store):
+    """`lacus status` asks what is stale before anything renews the lake."""
+    put(store)
+    before = store.made("R")
+    with store.connect(read_only=False) as connection:
+        for column in ("content", "read_snapshot"):
+            connection.execute(f"ALTER TABLE lake.meta.releases DROP COLUMN {column}")
+        connection.execute("UPDATE lake.meta.releases SET fingerprint = 'old' WHERE mission='meta'")
+    store.refresh()
+    assert store.made("R") == before
+    assert all(made.content is None for made in before.values())
+    with store.commit("renew"):
+        pass
+    assert store.made("R") == before
+    query = "SELECT fingerprint, content FROM meta.releases WHERE mission = 'meta'"
+    assert store.sql(query).fetchall() == [(migrate.digest(), None)]
+
+
 def test_a_changed_type_is_refused_and_changes_nothing(store, contract):
     before = store.snapshot()
     column = contracts.Column("ra", "Position", pa.string(), "VARCHAR")

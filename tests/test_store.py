@@ -425,3 +425,53 @@ def test_a_failure_between_two_parts_leaves_nothing(store):
             "R0", ["csc.detections"], parts(), fingerprint="x", code_version="1", message="never"
         )
     assert tree(store.directory) == files
+
+
+def replaced(store: Store, rows: pa.Table, part: store_module.Part | None = None) -> int:
+    return store.replace(
+        "P", ["csc.labels"], [("csc.labels", rows)], fingerprint="f", code_version="1",
+        message="test", content={"csc.labels": "c"}, read_snapshot=1, part=part,
+    )  # fmt: skip
+
+
+def named(*names: str, mark: str = "a") -> pa.Table:
+    number = len(names)
+    return pa.table(
+        {
+            "release": ["P"] * number,
+            "name": pa.array(names, pa.string()),
+            "file_sha256": [mark] * number,
+            "file_row": pa.array(range(1, number + 1)),
+        }
+    )
+
+
+def test_a_part_of_a_release_is_replaced_and_the_rest_stays_in_its_files(store):
+    first = replaced(store, named("A", "B", "B", "C", "D"))
+    listed = "SELECT data_file FROM ducklake_list_files('lake', 'labels', schema => 'csc')"
+    before = set(store.sql(listed).fetchall())
+    keys = pa.table({"name": ["B", "C", "E"]})
+    part = store_module.Part(keys, first)
+    second = replaced(store, named("B", "E", mark="b"), part)
+    query = "SELECT name, file_sha256 FROM csc.labels WHERE release = 'P' ORDER BY ALL"
+    assert store.sql(query).fetchall() == [("A", "a"), ("B", "b"), ("D", "a"), ("E", "b")]
+    assert before < set(store.sql(listed).fetchall())
+    made = store.made("P")["csc.labels"]
+    assert made == store_module.Made("f", "1", second, "c", 1)
+    assert made.state == "c"
+    nothing = store_module.Part(keys.slice(0, 0), second)
+    third = replaced(store, named(), nothing)
+    assert store.sql(query).fetchall() == [("A", "a"), ("B", "b"), ("D", "a"), ("E", "b")]
+    assert store.made("P")["csc.labels"].snapshot == third
+    assert store.sql("SELECT rows FROM meta.releases WHERE release = 'P'").fetchall() == [(4,)]
+
+
+def test_a_part_that_was_computed_for_other_rows_is_refused(store):
+    first = replaced(store, named("A", "B"))
+    replaced(store, named("A", "B", mark="b"))
+    before = store.snapshot()
+    part = store_module.Part(pa.table({"name": ["B"]}), first)
+    with pytest.raises(LacusError, match=r"csc\.labels of P: made by another process meanwhile"):
+        replaced(store, named("B", mark="c"), part)
+    assert store.snapshot() == before
+    assert not list((store.directory / "staging").glob("*"))

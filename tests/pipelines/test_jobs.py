@@ -44,7 +44,7 @@ def test_everything_of_a_new_release_is_stale_in_an_order_that_can_be_made(tmp_p
 
 
 def test_changed_labels_leave_what_reads_none(home):
-    """The model selection needs the detections alone: it must not be done again."""
+    """What tells of a training may change with it; the features never do."""
     opened = lake.open(home)
     labels = next((home / "sample" / "csc").glob("*labels*"))
     lines = labels.read_text(encoding="utf-8").splitlines()
@@ -56,7 +56,7 @@ def test_changed_labels_leave_what_reads_none(home):
     names = set(jobs.stale(opened, *RELEASE))
     assert {"csc.labels", "csc.mixture_models", "csc.class_probabilities"} <= names
     assert {"csc.validation", "csc.labelled_features", "csc.uniquely_classified"} <= names
-    assert not {"csc.model_selection", "csc.features"} & names
+    assert "csc.features" not in names
 
 
 def changed_contracts(tmp_path, monkeypatch, view: str, old: str, new: str) -> None:
@@ -127,6 +127,7 @@ def test_a_selection_is_itself_and_what_it_is_made_from():
     mixture = set(jobs.selected("csc.clusters", everything))
     assert mixture == {
         *INPUTS, "csc.features", "csc.labelled_features", "csc.mixture_models", "csc.clusters",
+        "csc.class_probabilities",
     }  # fmt: skip
     assert "csc.validation" not in jobs.selected("csc.class_summary", everything)
     assert jobs.selected("csc", everything) == [n for n in everything if n.startswith("csc.")]
@@ -186,10 +187,10 @@ def test_a_step_that_fails_gives_its_reason_in_one_line(error, told, tiny_home, 
     from lake.store import Store
 
     monkeypatch.setattr(Store, "replace", fails(error))
-    result = lacus("run", "csc.model_selection", home=tiny_home)
+    result = lacus("run", "csc.mixture_models", home=tiny_home)
     assert result.exit_code == 1
-    assert f"✗ csc R1, csc_model_selection: {told}\n" in result.stderr
-    assert "! not made because of that: csc.model_selection\n" in result.stderr
+    assert f"✗ csc R1, csc_mixture: {told}\n" in result.stderr
+    assert "! not made because of that: csc.mixture_models\n" in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -203,8 +204,8 @@ def test_the_cause_behind_an_error_of_ours_is_not_told_in_its_place(tiny_home, l
             raise lake.LacusError("what the user can change") from error
 
     monkeypatch.setattr(Store, "replace", instead)
-    result = lacus("run", "csc.model_selection", home=tiny_home)
-    assert "csc_model_selection: what the user can change\n" in result.stderr
+    result = lacus("run", "csc.mixture_models", home=tiny_home)
+    assert "csc_mixture: what the user can change\n" in result.stderr
 
 
 def test_a_check_that_fails_ends_the_run_with_1(lacus, tmp_path):
