@@ -27,7 +27,7 @@ SIZES = (20_000, 100_000, 1_000_000) if os.environ.get("LACUS_BENCH_LARGE") == "
     20_000, 100_000
 )  # fmt: skip
 SLICES = 100
-STEPS = {"ingest": "csc.detections", "classify": "csc.class_probabilities", "views, checks": None}
+STEPS = {"ingest": "csc.detections", "classify, views, checks": None}
 
 
 def slices(table: pa.Table, directory: Path) -> list[Path]:
@@ -60,7 +60,7 @@ def run(home: lake.Home) -> list[float]:
 
 
 def test_one_percent_changes(tmp_path):
-    print(f"\nCPU seconds {'':<20}" + "".join(f"{step:>15}" for step in STEPS) + f"{'all':>9}")
+    print(f"\nCPU seconds {'':<20}" + "".join(f"{step:>25}" for step in STEPS) + f"{'all':>9}")
     for size in SIZES:
         sample = write_sample(tmp_path / f"sample-{size}", size=size)
         table = read_table(sample["detections"])
@@ -78,5 +78,5 @@ def test_one_percent_changes(tmp_path):
         nothing = run(home)
         rows = {"first": first, "1 % changed": again, "nothing changed": nothing}
         for name, spent in rows.items():
-            figures = "".join(f"{s:>15.1f}" for s in spent) + f"{sum(spent):>9.1f}"
+            figures = "".join(f"{s:>25.1f}" for s in spent) + f"{sum(spent):>9.1f}"
             print(f"{size:>9,} {name:<22}{figures}")
