@@ -13,7 +13,6 @@ from lake.csc import features
 from lake.store import Part
 from pipelines import metadata
 from pipelines.assets import (
-    Check,
     Computed,
     asked,
     derived,
@@ -22,6 +21,7 @@ from pipelines.assets import (
     of_release,
     viewed,
 )
+from pipelines.checks import Check
 
 _COMPONENTS = 6
 _MOST_COMPONENTS = 8

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 import lake
 from pipelines import metadata
-from pipelines.assets import Check, Computed, derived, ingested, of_release, viewed
+from pipelines.assets import Computed, derived, ingested, of_release, viewed
+from pipelines.checks import Check
 
 #: Spectra that the page of a view lists.
 _LISTED = 10

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 import lake
 from pipelines import metadata, progress
-from pipelines.assets import Check, Computed, derived, ingested, of_release, viewed
+from pipelines.assets import Computed, derived, ingested, of_release, viewed
+from pipelines.checks import Check
 
 #: Recipe that classifiers and line finders see.
 RECIPE = "default"

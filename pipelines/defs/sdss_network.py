@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import lake
 from lake import contracts
 from pipelines import metadata, progress
-from pipelines.assets import Check, Computed, derived, no_rows
+from pipelines.assets import Computed, derived, no_rows
+from pipelines.checks import Check
 from pipelines.defs.sdss import PREPROCESSED, RAW, RECIPE, stream
 
 _SEED = 42

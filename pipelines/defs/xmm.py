@@ -12,7 +12,8 @@ import dagster as dg
 import lake
 from lake.xmm import files, geometry, tables
 from pipelines import metadata
-from pipelines.assets import Check, Computed, derived, ingested, viewed
+from pipelines.assets import Computed, derived, ingested, viewed
+from pipelines.checks import Check
 
 #: Observations that are drawn beside the view, and how wide (pixels).
 _DRAWN, _WIDTH = 4, 480

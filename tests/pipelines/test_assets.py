@@ -12,7 +12,7 @@ import lake
 from lake import contracts, inputs, models
 from lake.commit import now
 from lake.store import Store
-from pipelines import assets, metadata
+from pipelines import checks, metadata
 from pipelines.definitions import definitions
 from pipelines.defs import csc
 from pipelines.partitions import RELEASES
@@ -124,7 +124,7 @@ def put(store: Store, table: str, *given: dict[str, object]) -> None:
     store.replace("R", [table], parts, fingerprint="f", code_version="1", message="test")
 
 
-def outcome(check: assets.Check, store: Store) -> tuple[bool, object]:
+def outcome(check: checks.Check, store: Store) -> tuple[bool, object]:
     found = check.run(store, "R")
     assert found.asset_key == metadata.key(check.table)
     assert found.check_name == check.name
@@ -132,7 +132,7 @@ def outcome(check: assets.Check, store: Store) -> tuple[bool, object]:
 
 
 def test_the_key_is_unique_and_required_columns_have_values(store):
-    check = assets.key_check("csc.detections")
+    check = checks.key_check("csc.detections")
     put(store, "csc.detections", GOOD, {**GOOD, "obsid": 2})
     assert outcome(check, store) == (True, 0)
     put(store, "csc.detections", GOOD, {**GOOD, "file_row": 2}, {**GOOD, "obsid": 2})
@@ -148,11 +148,11 @@ def test_a_null_that_a_file_brings_in_is_found(store):
         stage.write(bare.to_batches()[0])
     with store.commit("test") as commit:
         commit.add(stage.staged)
-    assert outcome(assets.key_check("csc.detections"), store) == (False, 1)
+    assert outcome(checks.key_check("csc.detections"), store) == (False, 1)
 
 
 def test_the_key_of_another_release_does_not_matter(store):
-    check = assets.key_check("csc.detections")
+    check = checks.key_check("csc.detections")
     put(store, "csc.detections", GOOD)
     other = rows("csc.detections", {**GOOD, "release": "S"}, {**GOOD, "release": "S"})
     store.replace(
@@ -168,7 +168,7 @@ def test_the_key_of_another_release_does_not_matter(store):
 
 
 def test_the_key_of_a_view_is_unique(store):
-    check = assets.key_check("csc.features")
+    check = checks.key_check("csc.features")
     put(store, "csc.detections", GOOD)
     assert outcome(check, store) == (True, 0)
     put(store, "csc.detections", GOOD, GOOD)
@@ -189,7 +189,7 @@ def record(store: Store, **given: object) -> None:
 def test_conservation_holds_for_what_an_ingest_writes(demo):
     store = lake.open(demo[0]).store
     for table in ("csc.detections", "csc.labels"):
-        assert assets.conservation_check(table).run(store, "CSC-sample").passed
+        assert checks.conservation_check(table).run(store, "CSC-sample").passed
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_conservation_holds_for_what_an_ingest_writes(demo):
 def test_conservation_fails(given, store):
     put(store, "csc.detections", GOOD)
     record(store, **given)
-    assert not outcome(assets.conservation_check("csc.detections"), store)[0]
+    assert not outcome(checks.conservation_check("csc.detections"), store)[0]
 
 
 def test_conservation_tells_files_of_one_name_apart(store):
@@ -213,21 +213,21 @@ def test_conservation_tells_files_of_one_name_apart(store):
     record(store)
     record(store, sha256="g", path="/b/a.csv")
     record(store, sha256="h", status="rejected", rows_committed=0, rows_rejected=1)
-    assert outcome(assets.conservation_check("csc.detections"), store) == (True, 0)
+    assert outcome(checks.conservation_check("csc.detections"), store) == (True, 0)
 
 
 def test_a_file_may_have_no_rows_for_some_tables(store):
     record(store, mission="ogip", role="spectra")
-    assert outcome(assets.conservation_check("ogip.spectra"), store) == (True, 0)
-    assert not outcome(assets.conservation_check("ogip.hdus"), store)[0]
+    assert outcome(checks.conservation_check("ogip.spectra"), store) == (True, 0)
+    assert not outcome(checks.conservation_check("ogip.hdus"), store)[0]
     spectrum = {
         "release": "R", "spec_id": "s", "path": "/a.pi", "hdu": 1, "spectrum_type": "I",
         "n_channels": 1, "quantity": "COUNTS", "file_sha256": "f",
     }  # fmt: skip
     put(store, "ogip.spectra", spectrum)
-    assert outcome(assets.conservation_check("ogip.spectra"), store) == (True, 0)
+    assert outcome(checks.conservation_check("ogip.spectra"), store) == (True, 0)
     put(store, "ogip.spectra", {**spectrum, "file_sha256": "g"})
-    assert not outcome(assets.conservation_check("ogip.spectra"), store)[0]
+    assert not outcome(checks.conservation_check("ogip.spectra"), store)[0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from lake import contracts, inputs
 from lake.sample.xmm import write_sample
 from lake.store import Store
 from lake.xmm import EXPORTS
-from pipelines import assets
+from pipelines import checks
 from pipelines.defs import xmm
 
 RELEASE = "XMM-sample"
@@ -145,7 +145,7 @@ def store(tmp_path_factory) -> Store:
     return lake.open(tmp_path_factory.mktemp("checks")).store
 
 
-def bad(store: Store, check: assets.Check, rows: dict[str, list[dict[str, object]]]) -> int:
+def bad(store: Store, check: checks.Check, rows: dict[str, list[dict[str, object]]]) -> int:
     """Number of bad rows that a check finds where tables hold only these."""
     schemas = {name: contracts.table(name).schema() for name in PLAIN}
     given = {name: [PLAIN[name] | row for row in rows.get(name, [])] for name in PLAIN}

@@ -1,0 +1,108 @@
+"""Checks of assets: SQL that returns the bad rows of a release, which is its only parameter."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from lake import contracts, inputs, models
+from lake.store import Store
+from pipelines import metadata
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of one asset: SQL that returns the bad rows of the release ``?``.
+
+    One that only `warns` tells of a science result that is unusual, not wrong.
+    """
+
+    name: str
+    table: str
+    description: str
+    sql: str
+    warns: bool = False
+
+    def spec(self) -> dg.AssetCheckSpec:
+        """Declaration for Dagster."""
+        return dg.AssetCheckSpec(
+            self.name, asset=metadata.key(self.table), description=self.description
+        )
+
+    def run(self, store: Store, release: str) -> dg.AssetCheckResult:
+        """Run on a release; the first bad rows are in the metadata."""
+        parameters = [release] * self.sql.count("?")
+        query = f"SELECT *, count(*) OVER () AS bad_rows FROM ({self.sql}) LIMIT 5"
+        first = store.arrow(query, parameters).to_pylist()
+        number = first[0]["bad_rows"] if first else 0
+        found: dict[str, Any] = {"bad rows": number}
+        description = None
+        if first:
+            rows = [{k: v for k, v in row.items() if k != "bad_rows"} for row in first]
+            found["first"] = metadata.table(list(rows[0]), [list(row.values()) for row in rows])
+            shown = ", ".join(f"{name}={value}" for name, value in rows[0].items())
+            description = f"not so: {self.description}; bad rows: {number}, the first: {shown}"
+        return dg.AssetCheckResult(
+            passed=not first,
+            severity=dg.AssetCheckSeverity.WARN if self.warns else dg.AssetCheckSeverity.ERROR,
+            description=description,
+            asset_key=metadata.key(self.table),
+            check_name=self.name,
+            metadata=found,
+        )
+
+
+def key_check(name: str) -> Check:
+    """The key of a table or view is unique, its required columns are not null."""
+    made = models.views().get(name) or contracts.table(name)
+    columns = ", ".join(map(contracts.quote, made.key))
+    required = [c.name for c in made.columns if not getattr(c, "nullable", True)]
+    nulls = " OR ".join(f"{contracts.quote(c)} IS NULL" for c in required) or "FALSE"
+    return Check(
+        "contract",
+        name,
+        f"({', '.join(made.key)}) is unique and required columns have values",
+        f"SELECT {columns}, count(*) AS repeats FROM {name} WHERE release = ?"
+        f" GROUP BY ALL HAVING count(*) > 1"
+        f" UNION ALL BY NAME SELECT {columns}, 0 AS repeats FROM {name}"
+        f" WHERE release = ? AND ({nulls})",
+    )
+
+
+def conservation_check(name: str) -> Check:
+    """Every row of every input file was committed or rejected, and is there."""
+    mission = name.split(".")[0]
+    roles = inputs.roles(mission).values()
+    counted = [role.name for role in roles if role.table == name]
+    to_it = [role.name for role in roles if name in role.tables]
+    files = (
+        "SELECT name, sha256, rows_read, rows_committed, rows_rejected FROM meta.files"
+        f" WHERE mission = '{mission}' AND role IN ({', '.join(map(contracts.literal, to_it))})"
+        " AND release = ? AND status = 'committed'"
+    )
+    stored = (
+        f"SELECT file_sha256 AS sha256, count(*) AS stored FROM {name} WHERE release = ?"
+        " GROUP BY ALL"
+    )
+    wrong = "f.sha256 IS NULL OR t.sha256 IS NULL"
+    said = "the table holds rows of every committed file and of no other"
+    if any(isinstance(role, inputs.RecordRole) and name in role.some for role in roles):
+        wrong = "f.sha256 IS NULL"
+        said = "the table holds rows of committed files only"
+    if counted:
+        wrong = (
+            "f.sha256 IS NULL OR f.rows_read <> f.rows_committed + f.rows_rejected"
+            " OR f.rows_committed <> coalesce(t.stored, 0)"
+        )
+        said = (
+            "rows read = rows committed + rows rejected,"
+            " and the table holds these rows and no others"
+        )
+    return Check(
+        "conservation",
+        name,
+        said,
+        "SELECT f.name, coalesce(f.sha256, t.sha256) AS sha256, f.rows_read, f.rows_committed,"
+        " f.rows_rejected, coalesce(t.stored, 0) AS stored"
+        f" FROM ({files}) AS f FULL JOIN ({stored}) AS t ON t.sha256 = f.sha256 WHERE {wrong}",
+    )
