@@ -71,12 +71,16 @@ class Watching:
         How long nothing must have changed where there is no marker.
     retry_seconds : tuple of float
         How long to wait after the first, second, ... failure; after the last one no more is tried.
+    withdrawn : tuple of str
+        Dropped releases, as ``mission:release``, that are not to be registered: `Home.forget`
+        writes them here, lest what was withdrawn comes back by itself.
     """
 
     folders: tuple[Path, ...] = ()
     marker: str = "_COMPLETE"
     settle_seconds: float = 60.0
     retry_seconds: tuple[float, ...] = (60.0, 300.0, 1800.0)
+    withdrawn: tuple[str, ...] = ()
 
 
 class Home:
@@ -201,13 +205,20 @@ class Home:
             os.replace(temporary, self.sources_file)
 
     def forget(self, mission: str, release: str) -> None:
-        """Take the sources of a release out of `sources.toml`; its comments stay."""
+        """Take the sources of a release out of `sources.toml`; its comments stay.
+
+        What was dropped into a watched folder is noted there as withdrawn.
+        """
         if not self.sources_file.exists():
             return
         with filelock.FileLock(self.root / ".sources.lock"):
-            self.sources()  # a broken file is reported, never overwritten
+            sources = self.sources()  # a broken file is reported, never overwritten
+            theirs = [s for s in sources if (s.mission, s.release) == (mission, release)]
             before = self.sources_file.read_text(encoding="utf-8")
             after = _without(before, mission, release)
+            folders = self.watching().folders
+            if any(p.is_relative_to(f) for s in theirs for p in s.paths for f in folders):
+                after = _withdrawn(after, f"{mission}:{release}")
             if after != before:
                 temporary = self.sources_file.with_suffix(".toml.new")
                 temporary.write_text(after, encoding="utf-8")
@@ -331,6 +342,18 @@ def _without(text: str, mission: str, release: str) -> str:
     return tomlkit.dumps(document)
 
 
+def _withdrawn(text: str, name: str) -> str:
+    """Give `sources.toml` with a release among those that are not to be registered by themselves.
+
+    It has a table ``[watch]``, which names the folder that the release lies in.
+    """
+    document = tomlkit.parse(text)
+    table: Any = document["watch"]
+    listed = [*table.get("withdrawn", []), name]
+    table["withdrawn"] = list(dict.fromkeys(listed))
+    return tomlkit.dumps(document)
+
+
 def _watching(table: object, root: Path) -> Watching:
     """Settings of a table ``[watch]``; relative folders start at the home."""
     if not isinstance(table, dict):
@@ -344,6 +367,10 @@ def _watching(table: object, root: Path) -> Watching:
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
         raise UsageError("watch: folders is a list of paths")
     given["folders"] = tuple(Path(os.path.abspath(root / folder)) for folder in folders)
+    withdrawn = given.get("withdrawn", [])
+    if not isinstance(withdrawn, list) or not all(isinstance(name, str) for name in withdrawn):
+        raise UsageError("watch: withdrawn is a list of releases, as csc:CSC2.0")
+    given["withdrawn"] = tuple(withdrawn)
     marker = given.get("marker", Watching.marker)
     if not isinstance(marker, str) or not inputs.is_note(marker) or "/" in marker:
         raise UsageError(

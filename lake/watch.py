@@ -107,6 +107,9 @@ def register(home: Home, now: float) -> Dropped:
         new = [place for place in places if (mission, release, place) not in known]
         if not new:
             continue
+        if f"{mission}:{release}" in settings.withdrawn:
+            dropped.strange.append(f"{folder}: was withdrawn; `lacus add` brings it back")
+            continue
         if not _complete(folder, settings, now):
             dropped.unsettled.append(folder)
             continue

@@ -47,6 +47,21 @@ def test_a_dropped_release_is_registered_once_nothing_changes_any_more(home):
     assert text.startswith('# mine\n[watch]\nfolders = ["in"]  # here\n')
 
 
+def test_what_was_withdrawn_does_not_come_back_by_itself(home):
+    file = drop(home, "csc/R1/a.csv")
+    drop(home, "csc/R2/a.csv")
+    watch.register(home, soon())
+    home.forget("csc", "R1")
+    found = watch.register(home, soon())
+    assert found.registered == []
+    assert found.strange == [f"{file.parent}: was withdrawn; `lacus add` brings it back"]
+    assert home.releases() == [("csc", "R2")]
+    text = home.sources_file.read_text()
+    assert text.startswith('# mine\n[watch]\nfolders = ["in"]  # here\n')
+    home.add(Source("csc", "R1", "detections", (file.parent,)))
+    assert watch.register(home, soon()) == watch.Dropped()
+
+
 def test_old_times_of_copied_files_do_not_make_them_settled(home):
     file = drop(home, "csc/R1/a.csv")
     os.utime(file, (1, 1))  # as `cp -p` and `rsync -t` leave them
@@ -153,6 +168,7 @@ def test_a_marker_is_no_input_of_a_role_that_takes_every_file(home):
         ("[watch]\nsettle_seconds = -1", "-1 is no number of seconds"),
         ('[watch]\nretry_seconds = ["1"]', "'1' is no number of seconds"),
         ("[watch]\nretry_seconds = 5", "retry_seconds is a list"),
+        ('[watch]\nwithdrawn = "csc:R1"', "withdrawn is a list of releases"),
     ],
 )
 def test_wrong_settings_are_told_with_their_file(home, table, told):
