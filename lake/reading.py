@@ -71,6 +71,7 @@ class Reading:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.catalog = directory / "catalog.sqlite"
+        self.data = directory / "data"
         # Kept open: each transaction sees the newest snapshot, and opening costs far more.
         self._reading: duckdb.DuckDBPyConnection | None = None
         self._writing: duckdb.DuckDBPyConnection | None = None
@@ -91,7 +92,7 @@ class Reading:
             options.append(f"SNAPSHOT_VERSION {at}")
         # The stored path is absolute or relative to the working directory: a moved home needs
         # the override. Inlined rows are invisible to Parquet readers and wrong after rewrites.
-        data = contracts.literal(f"{self.directory / 'data'}/")
+        data = contracts.literal(f"{self.data}/")
         options += [f"DATA_PATH {data}"]
         options += ["OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
         options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 60000"]

@@ -8,6 +8,8 @@ the new one, never a mixture, whatever is killed when.
 import contextlib
 import getpass
 import json
+import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -106,7 +108,7 @@ class Store(Reading):
             commit = None
             try:
                 connection.execute("BEGIN")
-                commit = Commit(self.directory / "data", connection)
+                commit = Commit(self.data, connection)
                 yield commit
                 connection.execute(
                     "CALL lake.set_commit_message(?, ?, extra_info => ?)",
@@ -137,7 +139,9 @@ class Store(Reading):
     def _writable(self) -> duckdb.DuckDBPyConnection:
         """Give the connection that is kept open for writing, on a lake as the contracts have it."""
         self._forget_other_lake()
-        connection = self._writing = self._writing or self.connect(read_only=False)
+        if self._writing is None:
+            self._writing = self.connect(read_only=False) if self.exists else self._made_whole()
+        connection = self._writing
         try:
             migrate.sync(connection)
             self._inode = self.catalog.stat().st_ino
@@ -147,6 +151,24 @@ class Store(Reading):
                 connection.execute("ROLLBACK")
             connection.close()
             raise
+        return connection
+
+    def _made_whole(self) -> duckdb.DuckDBPyConnection:
+        """Make a lake aside: whoever looks for it finds none, or one with all its tables."""
+        aside = Reading(self.directory / "new")
+        shutil.rmtree(aside.directory, ignore_errors=True)  # of a writer that was killed
+        aside.directory.mkdir()
+        aside.data = self.data
+        connection = aside.connect(read_only=False)
+        try:
+            migrate.sync(connection)
+            connection.execute("USE memory; DETACH lake")
+            os.replace(aside.catalog, self.catalog)
+            connection.execute(f"{self.attach_sql(read_only=False)}; USE lake")
+        except BaseException:
+            connection.close()
+            raise
+        shutil.rmtree(aside.directory)
         return connection
 
     def migrate(self, *, destructive: bool = False) -> bool:

@@ -162,7 +162,7 @@ def _expire(store: Store, leaving: Sequence[Snapshot]) -> list[Leaving]:
     store.refresh()
     with store.connect(read_only=False) as connection:
         _take(connection, leaving)
-        files = _scheduled(connection, store.directory / "data")
+        files = _scheduled(connection, store.data)
         # What a reader of an older state has open stays readable to it until it closes it.
         connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
     return files
@@ -179,7 +179,7 @@ def _unneeded(store: Store, leaving: Sequence[Snapshot]) -> list[Leaving]:
             source.backup(target)
         with copy.connect(read_only=False) as connection:
             _take(connection, leaving)
-            return _scheduled(connection, store.directory / "data")
+            return _scheduled(connection, store.data)
 
 
 def _take(connection: duckdb.DuckDBPyConnection, leaving: Sequence[Snapshot]) -> None:
@@ -208,7 +208,7 @@ def _orphans(store: Store) -> list[Leaving]:
     known = {
         name for (name,) in store.sql(f"SELECT parse_filename(path) FROM ({paths})").fetchall()
     }
-    found = sorted((store.directory / "data").rglob("*.parquet"))
+    found = sorted((store.data).rglob("*.parquet"))
     return [
         Leaving("orphan", path, _size(path))
         for path in found
@@ -270,7 +270,7 @@ def _remember(store: Store, paths: Sequence[str]) -> None:
 
 def _prune(home: Home, folder: Path) -> None:
     """Remove a folder that has become empty, and those above it, below the lake and products."""
-    tops = (home.store.directory / "data", home.products, home.models)
+    tops = (home.store.data, home.products, home.models)
     while any(folder != top and folder.is_relative_to(top) for top in tops):
         try:
             folder.rmdir()

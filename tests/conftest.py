@@ -10,15 +10,15 @@ import pytest
 from lake import models
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Leave tests that share what they made to one of the processes that run the tests.
 
-    Those of a file have their module's fixtures, those of the pipelines the home of the demo.
+    Those of a file have their module's fixtures, those of several files the home of the demo.
     """
-    pipelines = Path(__file__).parent / "pipelines"
     for item in items:
-        group = pipelines if pipelines in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+        group = "demo" if "demo" in item.fixturenames else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

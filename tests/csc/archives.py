@@ -39,7 +39,8 @@ def catalogue(sources: int = 40, seed: int = 1, schema: str = "csc21") -> dict[s
         table, _, column = number.partition(".")
         if table == "o" and column not in observed:
             missing = random.random(n) < 0.1
-            observed[column] = pa.array(random.normal(size=n), mask=missing)
+            values = random.random(n) if "_prob_" in column else random.normal(size=n)
+            observed[column] = pa.array(values, mask=missing)
     fields = [
         pa.field(k, v.type, metadata={b"unit": _UNITS[k].encode()} if k in _UNITS else None)
         for k, v in observed.items()

@@ -253,7 +253,7 @@ def test_too_few_detections_are_said_in_words(lacus, tiny_home):
     result = lacus("run", home=tiny_home)
     assert result.exit_code == 0
     assert "! no model: " in result.stderr
-    assert "! no model selection: " in result.stderr
+    assert "! no model, so nothing is classified" in result.stderr
     assert "csc.class_probabilities                         0 rows" in result.stderr
 
 

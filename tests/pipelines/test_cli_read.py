@@ -156,7 +156,9 @@ def test_the_former_state_is_read_by_snapshot_and_by_pin(home, lacus, tiny):
 
 
 def test_init_attaches_the_lake_in_any_duckdb(home, lacus):
-    assert lacus("pin", "p", 3, home=home).exit_code == 0
+    snapshots = lake.open(home).store.snapshots()
+    ingested = next(s.id for s in snapshots if (s.message or "").startswith("ingest csc"))
+    assert lacus("pin", "p", ingested, home=home).exit_code == 0
     for words in ([], ["--at", "p"]):
         printed = lacus("sql", "--init", *words, home=home).stdout
         attach = [line for line in printed.splitlines() if line.startswith(("ATTACH", "USE"))]
