@@ -9,16 +9,26 @@ import pytest
 
 from lake import models
 
+#: Tests that share the home of the demo.
+_OF_THE_DEMO = ("assets", "cli", "cli_read", "jobs", "ogip", "sdss", "serve")
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Leave tests that share what they made to one of the processes that run the tests.
 
     Those of a file have their module's fixtures, those of several files the home of the demo.
+    (The groups of pytest-xdist do nothing with pytest 9.2.)
     """
-    for item in items:
-        group = "demo" if "demo" in item.fixturenames else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "demo" if file in demo else file
+
+    demo = {f"tests/pipelines/test_{name}.py" for name in _OF_THE_DEMO}
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
