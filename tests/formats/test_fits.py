@@ -623,11 +623,14 @@ def test_equal_to_astropy_on_every_real_file(real_data, mission):
 @pytest.mark.real
 def test_a_survey_has_a_handful_of_layouts(real_data):
     read_layout.cache_clear()
+    proved = set()
     for path in sorted((real_data / "sdss" / "spec").glob("*.fits")):
         file = read_fits_file(path)
         if "PLATEID" in file[0].header and len(file) > 2:
             assert len(file[1].column("flux")) == file[1].rows
             assert file[1].layout.matrix
-            assert_native(file[1])
+            if id(file[1].layout) not in proved:  # it is kept, so its identity is
+                assert_native(file[1])
+                proved.add(id(file[1].layout))
             assert file[2].rows == 1
     assert read_layout.cache_info().misses < 20

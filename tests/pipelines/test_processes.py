@@ -103,7 +103,7 @@ def test_runs_that_are_killed_at_any_moment_come_to_the_same_lake(undisturbed, t
     file, expected, _, seconds = undisturbed
     home = registered(tmp_path, file)
     killed = 0
-    for part in (0.2, 0.35, 0.5, 0.65, 0.8):
+    for part in (0.3, 0.5, 0.7):
         process = start(home, f"log{part}")
         process.join(part * seconds)
         if process.is_alive():
