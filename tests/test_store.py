@@ -398,7 +398,7 @@ def test_two_processes_that_commit_at_once_lose_nothing(tmp_path):
 def test_a_killed_writer_leaves_whole_commits_only(tmp_path):
     store = Store(tmp_path / "lake")
     put(store, "R", "m0", rows=2)
-    for attempt in range(12):
+    for attempt in range(0, 12, 2):
         numbers = range(1000 * (attempt + 1), 1000 * (attempt + 2))
         said = []
         with writer(store.directory, numbers) as (process, pipe):

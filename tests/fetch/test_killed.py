@@ -24,7 +24,7 @@ def server():
     with Server() as running:
         for name, body in BODIES.items():
             running.put(WHERE + name, body)
-            running.always(WHERE + name, Fault(pause=0.02))
+            running.always(WHERE + name, Fault(pause=0.05))
         yield running
 
 
@@ -58,7 +58,7 @@ def visible(folder: Path) -> dict[str, bytes]:
 def test_killed_while_files_and_a_slow_body_come(server, folder, tmp_path):
     slow = WHERE + next(iter(BODIES))
     part = partial(folder / "0266" / slow.rpartition("/")[2])
-    server.always(slow, Fault(pause=0.1))
+    server.always(slow, Fault(pause=0.3))
     had = 0
     moments = [
         lambda: server.count()[WHERE] == 1,  # the listing is asked for
