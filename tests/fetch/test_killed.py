@@ -34,10 +34,14 @@ def folder(tmp_path) -> Path:
 
 
 def start(home: Path, server: Server) -> subprocess.Popen[str]:
-    """`lacus fetch`, in a process of its own."""
+    """`lacus fetch`, in a process that heeds an interrupt, also below a shell that ignores it."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " from pipelines.cli import main; main(prog_name='lacus')"
+    )
     words = ["--home", str(home), "fetch", "sdss", "-r", "DR17", "--plates", "266"]
     return subprocess.Popen(
-        [sys.executable, "-c", "from pipelines.cli import main; main(prog_name='lacus')", *words,
+        [sys.executable, "-c", code, *words,
          "--url", f"{server.url}/sas"],
         env={**os.environ, "PYTHONPATH": str(Path(lake.__file__).parents[1])},
         stderr=subprocess.PIPE, text=True,
