@@ -5,6 +5,7 @@ every night. The job only brings files: the sensor of `pipelines.automation` see
 what is thereby out of date.
 """
 
+import importlib
 from collections.abc import Iterator
 
 import dagster as dg
@@ -81,7 +82,11 @@ def _refetched(mission: str) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
     return refetch, ask
 
 
-_REFETCHED = [_refetched(mission) for mission in contracts.missions()]
+_REFETCHED = [
+    _refetched(mission)
+    for mission in contracts.missions()
+    if "ARCHIVES" in importlib.import_module(f"lake.{mission}").__all__
+]
 
 JOBS = [job for job, _ in _REFETCHED]
 SCHEDULES = [schedule for _, schedule in _REFETCHED]

@@ -18,6 +18,9 @@ BODY = os.urandom(1 << 20)
 PATH = "/a/b.fits"
 
 
+pytestmark = pytest.mark.usefixtures("waits")
+
+
 @pytest.fixture
 def server():
     with Server() as running:
@@ -28,20 +31,6 @@ def server():
 @pytest.fixture
 def folder(tmp_path) -> Folder:
     return Folder(tmp_path / "folder")
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch) -> list[float]:
-    """No test waits; how long it would have is here."""
-    asked: list[float] = []
-
-    def pause(self, seconds):
-        asked.append(seconds)
-        if self.stop.is_set():
-            raise http.Stopped
-
-    monkeypatch.setattr(Session, "pause", pause)
-    return asked
 
 
 def session(**kwargs) -> Session:

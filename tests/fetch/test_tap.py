@@ -38,25 +38,14 @@ STARS = pa.table(
 ADQL = "SELECT s.name, s.n, s.ra, s.dec FROM sky.stars AS s ORDER BY s.ra"
 
 
+pytestmark = pytest.mark.usefixtures("waits")
+
+
 @pytest.fixture
 def server():
     with TapServer() as running:
         running.load({"sky.stars": STARS})
         yield running
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch) -> list[float]:
-    """No test waits; how long it would have is here."""
-    asked: list[float] = []
-
-    def pause(self, seconds):
-        asked.append(seconds)
-        if self.stop.is_set():
-            raise http.Stopped
-
-    monkeypatch.setattr(Session, "pause", pause)
-    return asked
 
 
 def session(**settings) -> Session:
