@@ -8,6 +8,9 @@ import duckdb
 import pytest
 
 from lake import models
+from lake.fetch.session import Session
+from tests.fetch.server import Server
+from tests.sdss import sas
 
 #: Tests that share the home of the demo.
 _OF_THE_DEMO = ("assets", "cli", "cli_read", "jobs", "ogip", "sdss", "serve")
@@ -43,6 +46,15 @@ def tables(database) -> Iterator[duckdb.DuckDBPyConnection]:
     database.execute("BEGIN")
     yield database
     database.execute("ROLLBACK")
+
+
+@pytest.fixture
+def science_archive(monkeypatch) -> Iterator[Server]:
+    """A Science Archive Server of a few plates; what is fetched from it is fetched at once."""
+    monkeypatch.setattr(Session, "pause", lambda self, seconds: None)
+    with Server() as running:
+        sas.fill(running)
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -3,21 +3,13 @@
 import pytest
 
 import lake
-from lake.fetch.session import Session
-from tests.fetch.server import Fault, Server
+from tests.fetch.server import Fault
 from tests.sdss import sas
 
 
-@pytest.fixture(autouse=True)
-def no_waits(monkeypatch):
-    monkeypatch.setattr(Session, "pause", lambda self, seconds: None)
-
-
 @pytest.fixture
-def server():
-    with Server() as running:
-        sas.fill(running)
-        yield running
+def server(science_archive):
+    return science_archive
 
 
 @pytest.fixture
