@@ -1,6 +1,7 @@
 """The extensions of DuckDB that a lake needs, from their wheels."""
 
 import importlib
+import os
 from pathlib import Path
 
 import duckdb
@@ -11,31 +12,59 @@ from lake.errors import LacusError
 _NAMES = ("ducklake", "sqlite_scanner")
 
 
-def load(connection: duckdb.DuckDBPyConnection) -> None:
-    """Load what a lake needs into a DuckDB.
+def connect() -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB of its own, in memory, that has what a lake needs.
+
+    Extensions from wheels are loaded without a look at their signatures, which takes longer than
+    all else that opens a lake: they came as DuckDB's own code did. Whatever is loaded later on is
+    verified, and that cannot be turned off any more.
 
     Raises
     ------
     LacusError
         If an extension is neither installed nor to be had.
     """
-    for name in _NAMES:
-        _load(connection, name)
-
-
-def _load(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Load an extension from its wheel; DuckDB verifies its signature."""
-    package = f"duckdb_extension_{name}"
+    settings = {"threads": os.cpu_count() or 1, "allow_unsigned_extensions": True}
+    connection = duckdb.connect(config=settings)
     try:
-        root = Path(str(importlib.import_module(package).__file__)).parent
-        file = root / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-        connection.execute(f"LOAD {contracts.literal(str(file))}")
+        missing = {name: why for name in _NAMES if (why := _load(connection, name))}
+        connection.execute("SET allow_unsigned_extensions = false")
+        for name, why in missing.items():
+            _install(connection, name, why)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def wheel(name: str) -> Path:
+    """Path of an extension in its wheel.
+
+    Raises
+    ------
+    ImportError
+        The wheel is not installed.
+    """
+    root = Path(str(importlib.import_module(f"duckdb_extension_{name}").__file__)).parent
+    return root / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+
+
+def _load(connection: duckdb.DuckDBPyConnection, name: str) -> Exception | None:
+    """Load an extension from its wheel; what was in the way, if it does not load."""
+    try:
+        connection.execute(f"LOAD {contracts.literal(str(wheel(name)))}")
     except (ImportError, duckdb.Error) as error:
-        try:
-            connection.execute(f"INSTALL {name}")
-            connection.execute(f"LOAD {name}")
-        except duckdb.Error:
-            raise LacusError(
-                f"DuckDB {duckdb.__version__} needs its extension {name}: install "
-                f"{package.replace('_', '-')}=={duckdb.__version__} ({error})"
-            ) from error
+        return error
+    return None
+
+
+def _install(connection: duckdb.DuckDBPyConnection, name: str, why: Exception) -> None:
+    """Get an extension from DuckDB's repository instead of a wheel."""
+    try:
+        connection.execute(f"INSTALL {name}")
+        connection.execute(f"LOAD {name}")
+    except duckdb.Error:
+        raise LacusError(
+            f"DuckDB {duckdb.__version__} needs its extension {name}: install "
+            f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__} ({why})"
+        ) from why

@@ -1,7 +1,6 @@
 """Reading the lake: its DuckDB connections, queries of the present and of any former snapshot."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -119,9 +118,8 @@ class Reading:
         """
         if read_only and not self.exists:
             raise LacusError(f"{self.directory}: there is no lake here yet; `lacus run` makes one")
-        connection = duckdb.connect(config={"threads": os.cpu_count() or 1})
+        connection = extensions.connect()
         try:
-            extensions.load(connection)
             version = None if at is None else self.resolve(at)
             connection.execute(self.attach_sql(read_only=read_only, at=version))
             connection.execute("USE lake")

@@ -316,7 +316,8 @@ def test_a_moved_home_still_works(tmp_path):
 
 def test_any_duckdb_attaches_the_lake(store):
     with duckdb.connect() as connection:
-        extensions.load(connection)
+        for name in ("ducklake", "sqlite_scanner"):
+            connection.execute(f"LOAD '{extensions.wheel(name)}'")  # their signatures hold
         connection.execute(store.attach_sql(name="other"))
         query = "SELECT count(*) FROM other.csc.detections WHERE release = 'R0'"
         assert connection.execute(query).fetchall() == [(3,)]
@@ -349,10 +350,20 @@ def writer(directory: Path, numbers: range, release: str = "R"):
 
 def test_a_missing_extension_is_named(monkeypatch):
     monkeypatch.setattr(extensions, "_NAMES", ("no_such_thing",))
-    with duckdb.connect() as connection:
-        connection.execute("SET custom_extension_repository = 'nowhere'")
-        with pytest.raises(LacusError, match=r"install duckdb-extension-no-such-thing==\d"):
-            extensions.load(connection)
+    with pytest.raises(LacusError, match=r"install duckdb-extension-no-such-thing==\d"):
+        extensions.connect()
+
+
+def test_only_the_wheels_are_loaded_without_a_look_at_their_signatures(tmp_path):
+    unsigned = tmp_path / "other.duckdb_extension"
+    content = bytearray(extensions.wheel("ducklake").read_bytes())
+    content[-1] ^= 1
+    unsigned.write_bytes(content)
+    with extensions.connect() as connection:
+        with pytest.raises(duckdb.Error, match="signature"):
+            connection.execute(f"LOAD '{unsigned}'")
+        with pytest.raises(duckdb.Error, match="Cannot change allow_unsigned_extensions"):
+            connection.execute("SET allow_unsigned_extensions = true")
 
 
 def test_reading_while_writing_sees_whole_states(tmp_path):

@@ -164,7 +164,8 @@ def test_init_attaches_the_lake_in_any_duckdb(home, lacus):
         attach = [line for line in printed.splitlines() if line.startswith(("ATTACH", "USE"))]
         assert len(attach) == 2
         with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as fresh:
-            extensions.load(fresh)  # from their wheels; INSTALL would fetch them
+            for name in ("ducklake", "sqlite_scanner"):  # INSTALL would fetch them
+                fresh.execute(f"LOAD '{extensions.wheel(name)}'")
             for line in attach:
                 fresh.execute(line)
             assert fresh.execute("SELECT count(*) FROM csc.detections").fetchone() == (2000,)
