@@ -290,13 +290,8 @@ class Commit:
 
     def columns(self, table: str) -> dict[str, str]:
         """DuckDB types of a table's columns by lower-case name, as they are now."""
-        namespace, _, name = table.partition(".")
-        rows = self.connection.execute(
-            "SELECT lower(column_name), data_type FROM duckdb_columns() WHERE database_name ="
-            " 'lake' AND schema_name = ? AND table_name = ? ORDER BY column_index",
-            [namespace, name],
-        )
-        return dict(rows.fetchall())
+        described = f"SELECT lower(column_name), column_type FROM (DESCRIBE lake.{table})"
+        return dict(self.connection.execute(described).fetchall())
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
         """Insert rows, given as Arrow or, if they are few, as mappings from column to value."""

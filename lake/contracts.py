@@ -109,7 +109,7 @@ class Table:
         )
 
     def ddl(self, catalog: str = "lake") -> Iterator[str]:
-        """Statements that create the table with its partitioning and comments."""
+        """Statements that create the table with its partitioning."""
         target = f"{catalog}.{self.name}"
         body = ", ".join(
             f"{quote(c.name)} {c.duckdb}{'' if c.nullable else ' NOT NULL'}" for c in self.columns
@@ -117,6 +117,10 @@ class Table:
         yield f"CREATE TABLE {target} ({body})"
         if self.partitioned:
             yield f"ALTER TABLE {target} SET PARTITIONED BY (release)"
+
+    def comments(self, catalog: str = "lake") -> Iterator[str]:
+        """Statements that describe the table and its columns."""
+        target = f"{catalog}.{self.name}"
         yield f"COMMENT ON TABLE {target} IS {literal(self.description)}"
         for column in self.columns:
             yield comment(target, column.name, column.description, column.unit, column.ucd)

@@ -24,8 +24,9 @@ def connect() -> duckdb.DuckDBPyConnection:
     LacusError
         If an extension is neither installed nor to be had.
     """
-    settings = {"threads": os.cpu_count() or 1, "allow_unsigned_extensions": True}
-    connection = duckdb.connect(config=settings)
+    connection = duckdb.connect(
+        config={"threads": os.cpu_count() or 1, "allow_unsigned_extensions": True}
+    )
     try:
         missing = {name: why for name in _NAMES if (why := _load(connection, name))}
         connection.execute("SET allow_unsigned_extensions = false")

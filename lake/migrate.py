@@ -85,10 +85,7 @@ def sync(connection: duckdb.DuckDBPyConnection, *, destructive: bool = False) ->
     for change in todo:
         statements += change.statements
     for table in contracts.tables().values():
-        statements += [
-            contracts.comment(f"lake.{table.name}", c.name, c.description, c.unit, c.ucd)
-            for c in table.columns
-        ]
+        statements += table.comments()
     for view in models.views().values():
         statements += view.ddl()
     connection.execute("BEGIN")
@@ -146,11 +143,11 @@ def changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
 
 
 def _in_line(connection: duckdb.DuckDBPyConnection, wanted: str) -> bool:
-    if "meta.releases" not in _stored_tables(connection):
+    stored_by = "SELECT fingerprint FROM lake.meta.releases WHERE table_name = 'meta.columns'"
+    try:
+        stored = connection.execute(stored_by).fetchone()
+    except duckdb.CatalogException:  # there is no such table: the lake is being made
         return False
-    stored = connection.execute(
-        "SELECT fingerprint FROM lake.meta.releases WHERE table_name = 'meta.columns'"
-    ).fetchone()
     return stored is not None and stored[0] == wanted
 
 

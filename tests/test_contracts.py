@@ -106,7 +106,7 @@ def test_ddl_makes_the_table_with_its_comments(declare):
     with duckdb.connect() as connection:
         connection.execute("ATTACH ':memory:' AS lake")
         connection.execute("CREATE SCHEMA lake.demo")
-        for statement in table.ddl():
+        for statement in (*table.ddl(), *table.comments()):
             if "PARTITIONED" not in statement:  # DuckLake's own
                 connection.execute(statement)
         rows = connection.execute(
