@@ -16,6 +16,7 @@ from lake.csc.outcome import (
     responsibilities_table,
 )
 from lake.csc.softmin import MIN_MEMBERS, softmin
+from lake.csc.threads import one_thread
 from lake.errors import UsageError
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,6 +31,7 @@ MARGIN_THRESHOLD = 0.1
 NO_LABELS = "the model was trained without labels"
 
 
+@one_thread()
 def classify(model: ClassModel, table: pa.Table, method: Method) -> pa.Table:
     """Classify the detections of a table that have no label, or an ambiguous one.
 
@@ -71,6 +73,7 @@ def classify(model: ClassModel, table: pa.Table, method: Method) -> pa.Table:
     raise UsageError(f"unknown method {method!r}; the methods are 'softmin' and 'posterior'")
 
 
+@one_thread()
 def responsibilities(model: ClassModel, table: pa.Table) -> pa.Table:
     """Give the cluster and the responsibilities of every detection, labelled or not.
 

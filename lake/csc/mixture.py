@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lake.csc.gaussian import Gaussians, batches, log_sum_exp
+from lake.csc.threads import one_thread
 from lake.errors import LacusError
 
 FloatArray = npt.NDArray[np.float64]
@@ -165,6 +166,7 @@ def fit_mixture(x: FloatArray, components: int = 6, seed: int = 42) -> Mixture:
     )
 
 
+@one_thread("sklearn.mixture")
 def select_components(
     x: FloatArray, components: Iterable[int] = range(2, 9), seed: int = 42
 ) -> pa.Table:

@@ -20,6 +20,7 @@ from lake.csc.features import (
 from lake.csc.mixture import Mixture, fit_mixture
 from lake.csc.posterior import Posterior, fit_posterior
 from lake.csc.softmin import MIN_MEMBERS, ClassStatistics, class_statistics
+from lake.csc.threads import one_thread
 from lake.errors import LacusError
 
 _FORMAT = "lacus-csc-classifier/1"
@@ -134,6 +135,7 @@ class ClassModel:
             raise LacusError(f"the model is incomplete or damaged: {error!r}") from error
 
 
+@one_thread("sklearn.mixture")
 def train(table: pa.Table, *, components: int = 6, seed: int = 42) -> ClassModel:
     """Train both classifiers on a table of detections.
 

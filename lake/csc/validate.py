@@ -11,6 +11,7 @@ from lake.csc.classify import Method, classify
 from lake.csc.features import AGGREGATE, CLASSES, PROBABILITIES, feature_matrix, label_codes
 from lake.csc.folds import grouped_folds, some_sources
 from lake.csc.model import train
+from lake.csc.threads import one_thread
 from lake.errors import LacusError
 
 FloatArray = npt.NDArray[np.float64]
@@ -91,6 +92,7 @@ class Validation(NamedTuple):
         return pa.concat_tables([self.summary, self.confusion])
 
 
+@one_thread("sklearn.mixture")
 def cross_validate(
     table: pa.Table, folds: int = 5, seed: int = 42, components: int = 6, rows: int = MAX_ROWS
 ) -> Validation:

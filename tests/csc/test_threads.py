@@ -1,0 +1,25 @@
+"""One thread for linear algebra while it lasts."""
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from lake.csc.threads import one_thread
+
+
+def blas_threads() -> list[int]:
+    np.ones((2, 2)) @ np.ones((2, 2))  # a BLAS is loaded by now
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_one_thread_within_and_as_many_as_before_afterwards():
+    @one_thread("scipy.linalg")
+    def within(value: int, *, more: int) -> tuple[int, list[int]]:
+        """What it says."""
+        return value + more, blas_threads()
+
+    with threadpool_limits(2, user_api="blas"):
+        total, seen = within(1, more=2)
+        assert total == 3
+        assert set(seen) == {1}
+        assert set(blas_threads()) == {2}
+    assert within.__doc__ == "What it says."
