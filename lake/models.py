@@ -234,7 +234,10 @@ def trace(
         parsed = sqlglot.parse_one(query, dialect="duckdb")
         qualified: Any = qualify(parsed, dialect="duckdb", schema=nested)
         scope = build_scope(qualified)
-        nodes: Any = lineage(None, qualified, nested, scope=scope, dialect="duckdb")
+        # Trimming would copy the query for each of its columns, for labels that nobody reads.
+        nodes: Any = lineage(
+            None, qualified, nested, scope=scope, dialect="duckdb", trim_selects=False, copy=False
+        )
     except SqlglotError as error:
         raise ValueError(str(error)) from None
     # The parser takes names in lower case, as SQL compares them; tables have them as declared.
