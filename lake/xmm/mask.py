@@ -5,7 +5,6 @@ table of boxes and circles. Pixels are decomposed into boxes; what has a shape a
 """
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -20,21 +19,18 @@ from lake.formats import read_table
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.source import Source, label, load
-from lake.xmm.boxes import SECONDS, Boxes, decompose
+from lake.xmm.boxes import SECONDS, decompose
 from lake.xmm.control import numbers
 from lake.xmm.ds9 import read_ds9
 from lake.xmm.esas import find_hdu, read_hdu
+from lake.xmm.plane import Plane
 from lake.xmm.shapes import Regions, concatenate, make, of_sky_pixels
-from lake.xmm.sky import Floats, standard_coordinates
 
 Exclude = Literal["zeros", "ones"]
 Frame = Literal["fk5", "sky", "det"]
 
 #: Roles of regions, and the region tables that they go to.
 ROLES = ("bkg", "mask", "box")
-_ARCSEC = 3600.0
-#: Pixels whose axes are further than this from a right angle are no boxes (degrees).
-_MOST_SKEW = 1.0
 _EXPOSURE = re.compile(r"(?:pn|mos1|mos2)[SU]\d{3}")
 
 
@@ -189,7 +185,7 @@ def _named(path: str, read: Any) -> Any:
 
 
 def _is_image(hdu: HDU) -> bool:
-    return hdu.kind in ("image", "compressed_image") and len(hdu.shape) == 2
+    return hdu.kind in ("image", "compressed_image") and len(hdu.shape) > 1 and all(hdu.shape)
 
 
 # --- images ------------------------------------------------------------------------------------
@@ -199,8 +195,11 @@ def _image_mask(
     hdu: HDU, name: str, exclude: str, labelled: bool, algorithm: str, seconds: float
 ) -> Mask:
     where = f"HDU {hdu.index}"
+    if set(hdu.shape[:-2]) - {1}:
+        raise InputError(hdu.path, f"has {len(hdu.shape)} axes, expected an image of 2", where)
     pixels = hdu.image()
     assert pixels is not None
+    pixels = pixels.reshape(hdu.shape[-2:])
     values = np.unique(pixels)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
         bad = values[~(np.isfinite(values) & (values == np.round(values)))][0]
@@ -213,8 +212,8 @@ def _image_mask(
         )  # fmt: skip
     if len(values) < 2 and not (labelled and values.any()):
         raise InputError(hdu.path, f"is empty: all its pixels are {values[0]:g}", where)
-    image = np.asarray(pixels).astype(np.int64)
-    plane = _Plane(hdu)
+    image = pixels.astype(np.int64)
+    plane = Plane(hdu)
     fewest = True
     if labelled:
         made = decompose(image, algorithm, seconds)
@@ -256,83 +255,17 @@ def _by_role(role: str, regions: Regions) -> Regions:
     return regions.as_excluded() if role == "bkg" else regions.as_included()
 
 
-class _Plane:
-    """The celestial coordinates of an image, in FK5."""
-
-    def __init__(self, hdu: HDU) -> None:
-        from astropy.io.fits import Header
-        from astropy.wcs import WCS
-        from astropy.wcs.utils import wcs_to_celestial_frame
-
-        header = Header.fromstring(hdu.header.raw)
-        with warnings.catch_warnings():
-            # Of keywords that other software wrote in its own way; what matters is checked below.
-            warnings.simplefilter("ignore")
-            try:
-                self._wcs = WCS(header).celestial
-                self._frame = wcs_to_celestial_frame(self._wcs)
-            except Exception as error:  # wcslib and astropy raise errors of every kind
-                self._refuse(hdu, str(error))
-        if self._wcs.naxis != 2:
-            self._refuse(hdu, "CTYPE1 and CTYPE2 name no projection of the sky")
-        self._hdu = hdu
-
-    @staticmethod
-    def _refuse(hdu: HDU, why: str) -> None:
-        raise InputError(
-            hdu.path, f"has no coordinates of the sky: {why.strip().splitlines()[0]}",
-            f"HDU {hdu.index}",
-        )  # fmt: skip
-
-    def _sky(self, column: Floats, row: Floats) -> tuple[Floats, Floats]:
-        """Right ascension and declination of places in pixels from 0, degrees."""
-        a, b = self._wcs.wcs_pix2world(column, row, 0)
-        if self._wcs.wcs.lng == 1:
-            a, b = b, a
-        if self._frame.name in ("fk5", "icrs"):
-            return a, b
-        from astropy.coordinates import SkyCoord
-
-        there = SkyCoord(a, b, unit="deg", frame=self._frame).fk5
-        return there.ra.deg, there.dec.deg
-
-    def regions(self, boxes: Boxes) -> Regions:
-        """Boxes of pixels as rotated boxes on the sky."""
-        column, row = boxes[:, 0] + (boxes[:, 2] - 1) / 2, boxes[:, 1] + (boxes[:, 3] - 1) / 2
-        ra, dec = self._sky(column, row)
-        if not np.isfinite(ra).all():
-            raise InputError(
-                self._hdu.path, "has pixels outside of its projection", f"HDU {self._hdu.index}"
-            )
-        sides = []
-        for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
-            ends = [self._sky(column + s * dx, row + s * dy) for s in (1, -1)]
-            (xi1, eta1), (xi0, eta0) = (standard_coordinates(*e, ra, dec) for e in ends)
-            # To the west and to the north, arcsec per pixel.
-            sides.append((_ARCSEC * (xi0 - xi1), _ARCSEC * (eta1 - eta0)))
-        (west, north), (west2, north2) = sides
-        along, across = np.hypot(west, north), np.hypot(west2, north2)
-        skew = np.degrees(np.arcsin(np.abs(west * west2 + north * north2) / (along * across)))
-        if (skew > _MOST_SKEW).any():
-            raise InputError(
-                self._hdu.path, f"its pixels are no rectangles: {skew.max():.1f} degrees askew",
-                f"HDU {self._hdu.index}",
-            )  # fmt: skip
-        r = np.stack([along * boxes[:, 2], across * boxes[:, 3]], axis=1)
-        angle = np.mod(np.degrees(np.arctan2(north, west)), 360.0)
-        return make(["ROTBOX"] * len(boxes), ra, dec, r, angle)
-
-    def scale(self, shape: tuple[int, ...]) -> float:
-        """Root of the area of the pixel in the middle, arcsec."""
-        middle = self.regions(np.array([[shape[1] // 2, shape[0] // 2, 1, 1]]))
-        return float(np.sqrt(middle.r[0, 0] * middle.r[0, 1]))
-
-
 # --- what has shapes already -------------------------------------------------------------------
 
 
 def _of_shapes(k: int, frame: Frame, regions: Regions, exclude: str) -> list[Part]:
-    """Parts of regions that are drawn: the included ones less the excluded ones."""
+    """Parts of regions that are drawn: the included ones less the excluded ones.
+
+    Where all are excluded, as in files of sources that are to be cut out, there is nothing that
+    they could be holes of: they are what is drawn.
+    """
+    if not regions.include.any():
+        regions = regions.as_included()
     drawn, holes = regions.take(regions.include), regions.take(~regions.include)
     if exclude == "ones":
         # Not in any that is drawn, or in a hole.
@@ -352,6 +285,8 @@ def _of_shapes(k: int, frame: Frame, regions: Regions, exclude: str) -> list[Par
 def _table_mask(path: str, name: str, file: FitsFile) -> Mask:
     """A region table, whose own inclusions, exclusions and components stand."""
     regions, frame, sky = read_hdu(file, find_hdu(file))
+    if not len(regions):
+        raise InputError(path, "its region table is empty")
     role = "mask" if regions.include.all() else "bkg"
     said: Frame = "det" if frame == "det" else "sky"
     if sky is not None and said == "sky":
