@@ -11,20 +11,17 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from lake.errors import InputError, UsageError
-from lake.formats import read_table
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.source import Source, label, load
 from lake.xmm.boxes import SECONDS, decompose
-from lake.xmm.control import numbers
 from lake.xmm.ds9 import read_ds9
 from lake.xmm.esas import find_hdu, read_hdu
+from lake.xmm.listed import is_list, read_list
 from lake.xmm.plane import Plane
-from lake.xmm.shapes import Regions, concatenate, make, of_sky_pixels
+from lake.xmm.shapes import Regions, concatenate, of_sky_pixels
 
 Exclude = Literal["zeros", "ones"]
 Frame = Literal["fk5", "sky", "det"]
@@ -109,9 +106,8 @@ def read_mask(
     ----------
     source : str, PathLike or bytes
         A FITS image with celestial coordinates; a DS9 file in coordinates of the sky, physical
-        or detector; a region table; or a table in any format with columns ra, dec (degrees) and
-        radius, or width, height and angle (arcsec; degrees counter-clockwise from west), and
-        label where it holds several masks.
+        or detector; a region table; or a table in any format with columns ra, dec and radius, or
+        width, height and angle (see `lake.xmm.listed.read_list`).
     exclude : {"zeros", "ones"}, optional
         What of an image is cut out; zeros by default. Of labels, ones: each label is cut out in
         a table of its own; zeros: each is what a table of its own keeps. What lies inside the
@@ -157,21 +153,24 @@ def mask_of(
     if data[:9] == b"SIMPLE  =":
         file = FitsFile(path, data)
         hdu = next((h for h in file if _is_image(h)), None)
-        if hdu is None:
+        if hdu is not None:
+            return _image_mask(hdu, name, exclude or "zeros", labelled, algorithm, seconds)
+        if not is_list(data):
             return _table_mask(path, name, file)
-        return _image_mask(hdu, name, exclude or "zeros", labelled, algorithm, seconds)
-    if b"region file format" in data[:200].lower() or not _is_list(data):
+    parts: list[tuple[int, Regions]]
+    frame: Frame
+    if is_list(data):
+        parts, frame = _named(path, lambda: read_list(data)), "fk5"
+        kind, exposure = "list", None
+    else:
         regions, system = _named(path, lambda: read_ds9(data))
         if system == "image":
             raise InputError(
                 path, "its regions are in pixels of an image that is not known: save them in fk5"
             )
-        frame: Frame = "fk5" if system == "fk5" else "det" if system == "detector" else "sky"
+        frame = "fk5" if system == "fk5" else "det" if system == "detector" else "sky"
         parts = [(0, regions)]
         kind, exposure = "ds9", _EXPOSURE.search(PurePath(path).name)
-    else:
-        parts, frame = _list(path, _named(path, lambda: read_table(data))), "fk5"
-        kind, exposure = "list", None
     made = [p for k, r in parts for p in _of_shapes(k, frame, r, exclude or "ones")]
     return Mask(name, kind, made, exposure=exposure[0] if exposure else None)
 
@@ -296,41 +295,3 @@ def _table_mask(path: str, name: str, file: FitsFile) -> Mask:
         name, "region_table", [Part(0, role, said, regions)],
         exposure=exposure[0] if exposure else None,
     )  # fmt: skip
-
-
-def _is_list(data: bytes) -> bool:
-    """Whether the first line that is no comment names columns of a list."""
-    lines = [t for t in data[:4096].decode("latin-1").splitlines() if t and not t.startswith("#")]
-    words = set(re.split(r"[,\s|]+", lines[0].lower())) if lines else set()
-    return {"ra", "dec"} <= words
-
-
-def _list(path: str, table: pa.Table) -> list[tuple[int, Regions]]:
-    """Boxes and circles of a table, by label."""
-    names = {n.strip().lower(): n for n in table.column_names}
-    round_, square = "radius" in names, {"width", "height"} <= names.keys()
-    if not round_ and not square:
-        raise InputError(path, "has no column radius, nor width and height")
-    n = table.num_rows
-    columns = {
-        k: numbers(path, table, names[k])
-        for k in ("ra", "dec", "radius", "width", "height", "angle") if k in names
-    }  # fmt: skip
-    nothing = np.full(n, np.nan)
-    radius, width, height = (columns.get(k, nothing) for k in ("radius", "width", "height"))
-    circle, box = np.isfinite(radius), np.isfinite(width) & np.isfinite(height)
-    place = np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
-    if (bad := ~place | (circle == box)).any():
-        row = int(np.argmax(bad)) + 1
-        raise InputError(path, "expected ra, dec, and radius or width and height", f"row {row}")
-    sizes = np.stack([np.where(circle, radius, width), np.where(circle, np.nan, height)], axis=1)
-    if (bad := ~(np.nan_to_num(sizes, nan=1.0) > 0).all(axis=1)).any():
-        row = int(np.argmax(bad)) + 1
-        raise InputError(path, "a length is not above 0", f"row {row}")
-    angle = np.where(circle, np.nan, np.nan_to_num(columns.get("angle", nothing)))
-    shape: npt.NDArray[np.str_] = np.where(circle, "CIRCLE", "ROTBOX")
-    regions = make(shape, columns["ra"], columns["dec"], sizes, angle)
-    if "label" not in names:
-        return [(0, regions)]
-    labels = numbers(path, table, names["label"])
-    return [(int(k), regions.take(labels == k)) for k in np.unique(labels)]
