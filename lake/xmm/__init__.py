@@ -44,6 +44,10 @@ ROLES = {
         table="xmm.images",
         records=exposure.records,
         suffixes=(".fits", ".fit", ".fts", ".ds"),
+        options={
+            "sas_compatible": "yes: round detector pixels of these exposures as the SAS does",
+        },
+        version=2,
     ),
     "control": RecordRole(
         name="control",
@@ -54,7 +58,9 @@ ROLES = {
             "obsid": "observation of the places, where the file does not say",
             "exposure": "their exposure (pnS003), where the file does not say",
             "instrument": "their camera (EPN, EMOS1, EMOS2), where the file does not say",
+            "force": "yes: take them however large their residual is",
         },
+        version=2,
     ),
 }
 

@@ -13,6 +13,7 @@ from lake.formats.fits_hdu import HDU
 from lake.formats.source import Source
 from lake.inputs import InputFile, Records
 from lake.xmm.geometry import CAMERAS, Camera, DetectorFrame
+from lake.xmm.options import is_yes
 from lake.xmm.sky import SkyPixels
 
 #: Images of more pixels than this keep their geometry, not their pixels.
@@ -241,6 +242,7 @@ def records(file: InputFile, data: bytes) -> Records:
         "y_ref": exposure.sky.y_ref,
         "x_step": exposure.sky.x_step,
         "y_step": exposure.sky.y_step,
+        "sas_compatible": is_yes(file, "sas_compatible"),
     }
     if hdu.kind in ("image", "compressed_image") and len(hdu.shape) == 2:
         row |= _image(hdu, keywords)

@@ -93,7 +93,7 @@ ingest = ingested("xmm", checks=[RANGES, AREA])
 @derived(
     tables=["xmm.observations"],
     reads=["xmm.images", "xmm.control"],
-    version="1",
+    version="2",
     checks=[RESIDUALS, BORESIGHT],
 )
 def calibration(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
