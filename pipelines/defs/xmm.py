@@ -158,7 +158,7 @@ def pictures(home: lake.Home, release: str) -> Mapping[str, Any]:
     from lake.xmm import picture
 
     found = home.sql(
-        "SELECT DISTINCT obsid FROM xmm.exposure_masks WHERE release = ? ORDER BY obsid LIMIT ?",
+        "SELECT DISTINCT obsid FROM xmm.region_tables WHERE release = ? ORDER BY obsid LIMIT ?",
         [release, _DRAWN],
     ).fetchall()
     shown = {}
