@@ -43,7 +43,7 @@ ROLES = {
         name="images",
         table="xmm.images",
         records=exposure.records,
-        suffixes=(".fits", ".fit", ".fts", ".ds"),
+        suffixes=(".fits", ".fit", ".fts", ".ftz", ".ds"),
         options={
             "sas_compatible": "yes: round detector pixels of these exposures as the SAS does",
         },
@@ -53,7 +53,7 @@ ROLES = {
         name="control",
         table="xmm.control",
         records=control.records,
-        suffixes=(".fits", ".fit", ".fts", ".csv", ".ecsv", ".txt"),
+        suffixes=(".fits", ".fit", ".fts", ".ftz", ".ds", ".csv", ".ecsv", ".txt"),
         options={
             "obsid": "observation of the places, where the file does not say",
             "exposure": "their exposure (pnS003), where the file does not say",

@@ -1,3 +1,4 @@
+import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -5,7 +6,8 @@ import pytest
 from astropy.io import fits
 
 from lake.errors import InputError
-from lake.inputs import InputFile
+from lake.inputs import InputFile, files_below
+from lake.xmm import ROLES
 from lake.xmm.exposure import read_exposure, records
 from lake.xmm.sky import SkyPixels
 from tests.xmm.files import DEC, NAMES, PA, RA, events, image
@@ -88,6 +90,15 @@ def test_a_row_needs_no_pixels(tmp_path):
     found = row(events(tmp_path / "e.fits", [1], [2], [3], [4]))
     assert found["exposure"] == "pnS003"
     assert "counts" not in found
+
+
+def test_files_of_the_archive_are_found_and_read(tmp_path):
+    # The archive packs its products and calls them so.
+    path = tmp_path / "P0862471101PNS003IMAGE_8000.FTZ"
+    path.write_bytes(gzip.compress(image(tmp_path / "pn", shape=(2, 2)).read_bytes()))
+    for role in ("images", "control"):
+        assert files_below(tmp_path, ROLES[role].suffixes) == [path]
+    assert read_exposure(path).name == "pnS003"
 
 
 @pytest.mark.real
