@@ -111,7 +111,8 @@ def read_mask(
     exclude : {"zeros", "ones"}, optional
         What of an image is cut out; zeros by default. Of labels, ones: each label is cut out in
         a table of its own; zeros: each is what a table of its own keeps. What lies inside the
-        regions of a DS9 file or a list are the ones, which are cut out by default.
+        regions of a DS9 file or a list are the ones, which are cut out by default; regions that
+        are all excluded, as in a file of sources, are taken for what is drawn.
     labelled : bool
         Take the values of an image for labels; 0 is none.
     algorithm, seconds
