@@ -17,7 +17,7 @@ import pytest
 
 from lake import extensions, reading
 from lake import store as store_module
-from lake.commit import Commit
+from lake.commit import Commit, now
 from lake.errors import LacusError, UsageError
 from lake.store import Store
 
@@ -229,6 +229,35 @@ def test_a_replacement_that_fails_leaves_nothing_staged(store):
         )
     assert tree(store.directory) == files
     assert store.fingerprints("R0")["csc.detections"] == "a0"
+
+
+def test_products_replace_those_of_equal_path_at_once(tmp_path, monkeypatch):
+    store = Store(tmp_path / "lake")
+
+    def made(numbers, mark):
+        return [
+            {"mission": "csc", "release": "P", "path": f"products/{n}.fits", "kind": "table",
+             "sha256": mark, "size": n, "made_at": now()}
+            for n in numbers
+        ]  # fmt: skip
+
+    deleted = []
+    delete = Commit.delete
+
+    def noted(commit, table, *others):
+        deleted.append(table)
+        return delete(commit, table, *others)
+
+    monkeypatch.setattr(Commit, "delete", noted)
+    for numbers, mark in ((range(50), "a"), (range(20, 60), "b")):
+        store.replace(
+            "P", ["csc.detections"], [("csc.detections", detections("P", mark))], fingerprint=mark,
+            code_version="1", message=mark, products=lambda n=numbers, m=mark: made(n, m),
+        )  # fmt: skip
+    found = store.sql("SELECT sha256, count(*) FROM meta.products GROUP BY ALL ORDER BY ALL")
+    assert found.fetchall() == [("a", 20), ("b", 40)]
+    # One statement for all: each takes as long as a region table takes to be made and written.
+    assert deleted.count("meta.products") == 2
 
 
 def test_a_stage_that_fails_leaves_nothing(store):

@@ -37,24 +37,30 @@ ROLES = {
         records=mask_rows.records,
         suffixes=(".fits", ".fit", ".fts", ".reg", ".csv", ".ecsv"),
         options=mask_rows.OPTIONS,
-        version=2,
+        version=3,
     ),
     "images": RecordRole(
         name="images",
         table="xmm.images",
         records=exposure.records,
-        suffixes=(".fits", ".fit", ".fts", ".ds"),
+        suffixes=(".fits", ".fit", ".fts", ".ftz", ".ds"),
+        options={
+            "sas_compatible": "yes: round detector pixels of these exposures as the SAS does",
+        },
+        version=2,
     ),
     "control": RecordRole(
         name="control",
         table="xmm.control",
         records=control.records,
-        suffixes=(".fits", ".fit", ".fts", ".csv", ".ecsv", ".txt"),
+        suffixes=(".fits", ".fit", ".fts", ".ftz", ".ds", ".csv", ".ecsv", ".txt"),
         options={
             "obsid": "observation of the places, where the file does not say",
             "exposure": "their exposure (pnS003), where the file does not say",
             "instrument": "their camera (EPN, EMOS1, EMOS2), where the file does not say",
+            "force": "yes: take them however large their residual is",
         },
+        version=2,
     ),
 }
 

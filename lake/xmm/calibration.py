@@ -77,7 +77,7 @@ def calibrate(
         Those that speak of another exposure are passed over. Events go before points, more of
         them before fewer.
     force : bool
-        Take control points however large their residual is.
+        Take control points however large their residual is, even if they are not `forced`.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def calibrate(
         of_sas = _fit(exposure, best, *rounded)
         if _p95(of_sas) <= max(_PRINTED_ARCSEC, _p95(found)):
             found = of_sas
-    if not force:
+    if not (force or best.forced):
         _check(exposure, found)
     return found
 

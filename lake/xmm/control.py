@@ -20,6 +20,7 @@ from lake.formats.source import Source, label, load
 from lake.inputs import InputFile, Records
 from lake.xmm.exposure import Keywords, exposure_of
 from lake.xmm.geometry import CAMERAS
+from lake.xmm.options import is_yes
 from lake.xmm.sky import Floats, SkyPixels
 
 #: Events beyond this number do not make a calibration better: an even choice is kept.
@@ -50,6 +51,8 @@ class Control:
         Events of the whole list.
     obsid, exposure, instrument : str or None
         What they are of, as far as the source says.
+    forced : bool
+        Whether they are taken however large their residual is.
     """
 
     source: str
@@ -64,6 +67,7 @@ class Control:
     obsid: str | None = None
     exposure: str | None = None
     instrument: str | None = None
+    forced: bool = False
 
     def sky_pixels(self, sky: SkyPixels) -> tuple[Floats, Floats]:
         """X and Y of the points, shape (n,) each."""
@@ -249,21 +253,23 @@ def records(file: InputFile, data: bytes) -> Records:
                 + " ".join(f"-o {n}=..." for n in missing),
             )
         places = {n: getattr(control, n) for n in _PLACES}
-        rows.append(
-            said | places | {"source": name, "kind": control.kind, "events": control.events}
-        )
+        of_file = {"source": name, "kind": control.kind, "events": control.events}
+        rows.append(said | places | of_file | {"forced": is_yes(file, "force")})
     return {"xmm.control": rows}
 
 
 def stored(rows: Sequence[Mapping[str, Any]]) -> list[Control]:
     """Control points of rows of `xmm.control`, as a query gives them."""
     return [
-        _made(
-            row["source"],
-            row["kind"],
-            {n: None if row[n] is None else np.asarray(row[n], np.float64) for n in _PLACES},
-            row,
-            row["events"],
+        replace(
+            _made(
+                row["source"],
+                row["kind"],
+                {n: None if row[n] is None else np.asarray(row[n], np.float64) for n in _PLACES},
+                row,
+                row["events"],
+            ),
+            forced=bool(row["forced"]),
         )
         for row in rows
     ]

@@ -26,7 +26,7 @@ _OTHERS = ("ecliptic", "linear", "amplifier", "wcsa")
 _SHAPES = {
     "circle": "CIRCLE", "box": "ROTBOX", "rotbox": "ROTBOX", "ellipse": "ELLIPSE",
     "annulus": "ANNULUS", "polygon": "POLYGON", "point": "POINT", "panda": "PIE",
-    "pie": "PIE",
+    "pie": "PIE", "rectangle": "POLYGON", "sector": "SECTOR",
 }  # fmt: skip
 #: Shapes of DS9 that region tables do not know.
 _UNKNOWN = frozenset({"epanda", "bpanda"})
@@ -35,7 +35,7 @@ _NAMES = {"ROTBOX": "box", "ELLIPTANNULUS": "ellipse", "PIE": "panda"}
 _DRAWN = frozenset(
     {"line", "vector", "text", "ruler", "compass", "projection", "segment", "composite"}
 )
-_SHAPE = re.compile(r"([+-]?)\s*([a-z]+)\s*(?:\(([^)]*)\)|\s([^#]*))", re.IGNORECASE)
+_SHAPE = re.compile(r"([+!-]?)\s*([a-z]+)\s*(?:\(([^)]*)\)|\s([^(]*))", re.IGNORECASE)
 _UNITS = {"": 0.0, '"': 1.0, "'": 60.0, "d": 3600.0, "r": np.degrees(3600.0)}
 _PIXEL_UNITS = frozenset("ip")
 _HEADING = (
@@ -52,7 +52,7 @@ def read_ds9(source: Source) -> tuple[Regions, str]:
     ----------
     source : str, PathLike or bytes
         A region file; sexagesimal coordinates, units, several regions on a line and exclusions
-        (``-``) are understood.
+        (``-`` or ``!``) are understood.
 
     Returns
     -------
@@ -68,11 +68,11 @@ def read_ds9(source: Source) -> tuple[Regions, str]:
     InputError
         A line is no region, or the regions are not of one system.
     """
-    path = label(source)
-    try:
-        text = bytes(load(source)).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(path, "is no text: expected a DS9 region file") from None
+    path, data = label(source), bytes(load(source))
+    if b"\0" in data:
+        raise InputError(path, "is no text: expected a DS9 region file")
+    # Only names that are drawn beside regions can be other than ASCII.
+    text = data.decode("utf-8-sig", "replace")
     system: str | None = None
     found: list[tuple[str, bool, str, list[str], int]] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -98,9 +98,13 @@ def read_ds9(source: Source) -> tuple[Regions, str]:
                 raise InputError(path, f"{statement[:60]!r} is no DS9 region", f"line {number}")
             if name in _DRAWN:
                 continue
+            if rest := statement[match.end() :].strip():
+                problem = f"{rest[:60]!r} follows a region: each needs a line of its own"
+                raise InputError(path, problem, f"line {number}")
             numbers = re.split(r"[,\s]+", (match[3] or match[4] or "").strip())
             default = "fk5" if ":" in numbers[0] else "physical"
-            found.append((name, match[1] != "-", system or default, numbers, number))
+            included = match[1] not in ("-", "!")
+            found.append((name, included, system or default, numbers, number))
     systems = sorted({"fk5" if f[2] in SKY else f[2] for f in found})
     if len(systems) > 1:
         raise InputError(path, f"has regions in {' and '.join(systems)}, expected one of them")
@@ -128,11 +132,13 @@ def _regions(path: str, found: Sequence[tuple[str, bool, str, list[str], int]]) 
         for shape, place, lengths, angles in parts:
             if system in SKY and SKY[system] != "fk5":
                 place, angles = _to_fk5(SKY[system], place, angles)
+            middle = place[0]
             if shape == "POLYGON":
                 vertices[len(shapes)] = place
+                middle = _middle(place, system in SKY)
             shapes.append(shape)
             include.append(included)
-            places.append(place[0])
+            places.append(middle)
             r.append(lengths + [np.nan] * (4 - len(lengths)))
             rotang.append(angles + [np.nan] * (2 - len(angles)))
     chosen = np.array(include)
@@ -141,12 +147,23 @@ def _regions(path: str, found: Sequence[tuple[str, bool, str, list[str], int]]) 
     return make(shapes, x, y, r, rotang, chosen, component, vertices)
 
 
+def _middle(corners: Floats, on_sky: bool) -> Floats:
+    """Mean of corners, also where their right ascensions lie on both sides of 0."""
+    if not on_sky:
+        return corners.mean(axis=0)
+    turns = (corners[:, 0] - corners[0, 0] + 180) % 360 - 180
+    return np.array([(corners[0, 0] + turns.mean()) % 360, corners[:, 1].mean()])
+
+
 _Part = tuple[str, Floats, list[float], list[float]]
 
 
 def _numbers(name: str, texts: Sequence[str], system: str) -> list[_Part]:
     """Shape, places (k, 2), lengths and angles; of a box annulus those of its four sides."""
     shape, on_sky = _SHAPES[name], system in SKY
+    if name == "rectangle":
+        (x0, y0), (x1, y1) = _places(_few(texts, 4), system)
+        return [(shape, np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), [], [])]
     if shape == "POLYGON":
         if len(texts) < 6 or len(texts) % 2:
             raise ValueError(f"has {len(texts)} coordinates, expected pairs, three or more")
@@ -166,10 +183,14 @@ def _numbers(name: str, texts: Sequence[str], system: str) -> list[_Part]:
         # CIAO gives the radii first.
         lengths = [_length(t, on_sky) for t in _few(rest, 4)[:2]]
         angles = [float(t) for t in rest[2:]]
+    elif shape == "SECTOR":
+        angles = [float(t) for t in _few(rest, 2)]
     elif shape == "PIE":
         start, stop, _, inner, outer = _few(rest, 5, 6)[:5]
         lengths = [_length(t, on_sky) for t in (inner, outer)]
         angles = [float(start), float(stop)]
+        if angles[0] != angles[1] and (angles[1] - angles[0]) % 360 == 0:
+            shape, angles = "ANNULUS", []
     elif shape in ("ELLIPSE", "ROTBOX"):
         if len(rest) % 2 == 0:
             rest = [*rest, "0"]
@@ -218,7 +239,10 @@ def _places(texts: Sequence[str], system: str) -> Floats:
     values = [_coordinate(t, system, n % 2 == 0) for n, t in enumerate(texts)]
     if len(values) < 2:
         raise ValueError("has no centre")
-    return np.array(values).reshape(-1, 2)
+    places = np.array(values).reshape(-1, 2)
+    if not np.isfinite(places).all() or (system in SKY and (np.abs(places[:, 1]) > 90).any()):
+        raise ValueError(f"{', '.join(texts)} is no place")
+    return places
 
 
 def _coordinate(text: str, system: str, first: bool) -> float:
@@ -239,6 +263,8 @@ def _length(text: str, on_sky: bool) -> float:
     """Length in arcsec on the sky, else in pixels."""
     unit = text[-1] if text and text[-1] in "\"'drip" else ""
     value = float(text[: len(text) - len(unit)])
+    if not 0 <= value < np.inf:
+        raise ValueError(f"the length {text} is not 0 or more")
     if not on_sky:
         if unit and unit not in _PIXEL_UNITS:
             raise ValueError(f"the length {text} is an angle, but the file is in pixels")
@@ -304,7 +330,7 @@ def _form(shape: str, r: Floats, rotang: Floats, unit: str) -> tuple[str, list[F
     known = SHAPES[shape]
     lengths = [r[:, i] for i in range(known.lengths)]
     # DS9 turns both ellipses of an annulus alike.
-    angles = [rotang[:, i] for i in range(min(known.angles, 2 if shape == "PIE" else 1))]
+    angles = [rotang[:, i] for i in range(1 if shape == "ELLIPTANNULUS" else known.angles)]
     length, angle = f",%.3f{unit}", ",%.4f"
     if shape == "PIE":
         return angle * 2 + ",1" + length * 2 + ",1", angles + lengths

@@ -29,6 +29,7 @@ AXES = {"sky": ("X", "Y"), "det": ("DETX", "DETY")}
 _OTHER = {"ROTELLIPSE": "ELLIPSE", "BOXANNULUS": "", "DIAMOND": "", "RHOMBUS": ""}
 _WIDTH = 16
 _SLOTS = 4
+_NO_ROWS: Floats = np.empty((0, 1))
 
 
 def table_bytes(
@@ -247,9 +248,9 @@ def read_hdu(file: FitsFile, hdu: HDU) -> tuple[Regions, str, SkyPixels | None]:
     if rotang.shape[1] == 1:
         # The outer ellipse of an annulus is turned as the inner one is.
         rotang = np.repeat(rotang, 2, axis=1)
-    include = np.array([not n.startswith("!") for n in names], bool)
+    include = np.array([not n.startswith(("!", "-")) for n in names], bool)
     component = _components(hdu, columns, include)
-    plain = [n.lstrip("!+-") for n in names]
+    plain = [n.lstrip("!+- ") for n in names]
     plain = [_OTHER.get(n, n) for n in plain]
     vertices: dict[int, Floats] = {}
     for row, shape in enumerate(plain):
@@ -267,6 +268,8 @@ def read_hdu(file: FitsFile, hdu: HDU) -> tuple[Regions, str, SkyPixels | None]:
         if known.vertices != 0:
             corners = np.stack([x[row], y[row]], axis=1)
             vertices[row] = _corners(corners, known.vertices)
+            # The mean of the corners is its place.
+            x[row, 0] = y[row, 0] = np.nan
     lengths, angles = (
         np.array([SHAPES[s][k] for s in plain], np.int64).reshape(-1, 1) for k in (0, 1)
     )
@@ -274,12 +277,26 @@ def read_hdu(file: FitsFile, hdu: HDU) -> tuple[Regions, str, SkyPixels | None]:
         plain, x[:, 0], y[:, 0], _used(r, lengths, 4), _used(rotang, angles, 2), include,
         component, vertices,
     )  # fmt: skip
+    whole = np.isfinite(regions.x) & np.isfinite(regions.y)
+    whole &= (np.isfinite(regions.r) | (np.arange(4) >= lengths)).all(axis=1)
+    if not whole.all():
+        row = int(np.argmin(whole))
+        raise InputError(
+            file.path, f"a place or a length of this {plain[row]} is not a number",
+            f"{where}, row {row + 1}",
+        )  # fmt: skip
     return regions, frame, _sky(hdu, columns, axes)
 
 
 def _matrix(hdu: HDU, name: str) -> Floats:
-    values = np.asarray(hdu.column(name), np.float64)
-    return values.reshape(len(values), -1) if len(values) else np.zeros((0, 1))
+    """Column as rows of numbers, NaN where a row of variable length ends."""
+    values = hdu.column(name)
+    if values.dtype == object:
+        out = np.full((len(values), max(map(len, values), default=0)), np.nan)
+        for row, cell in enumerate(values):
+            out[row, : len(cell)] = cell
+        return out
+    return np.array(values, np.float64).reshape(len(values), -1) if len(values) else _NO_ROWS
 
 
 def _components(
@@ -301,9 +318,10 @@ def _used(values: Floats, count: npt.NDArray[np.int64], width: int) -> Floats:
 
 
 def _corners(corners: Floats, count: int | None) -> Floats:
-    """Corners of a polygon without the slots that are not used: repeated, or zeros at the end."""
+    """Corners of a polygon without the slots that are not used: NaN, repeated or 0 at the end."""
     if count is not None:
         return corners[:count]
+    corners = corners[np.isfinite(corners).all(axis=1)]
     used = len(corners)
     while used > 3 and (not corners[used - 1].any() or (corners[used - 1] == corners[0]).all()):
         used -= 1

@@ -13,6 +13,7 @@ from lake.formats.fits_hdu import HDU
 from lake.formats.source import Source
 from lake.inputs import InputFile, Records
 from lake.xmm.geometry import CAMERAS, Camera, DetectorFrame
+from lake.xmm.options import is_yes
 from lake.xmm.sky import SkyPixels
 
 #: Images of more pixels than this keep their geometry, not their pixels.
@@ -60,6 +61,7 @@ class Keywords:
     def __init__(self, file: FitsFile, hdu: HDU) -> None:
         self._path, self._where = file.path, f"HDU {hdu.index}"
         self._headers = [hdu.header] if hdu.index == 0 else [hdu.header, file[0].header]
+        self.columns = list(hdu.schema.names) if hdu.kind == "bintable" else []
 
     def get(self, name: str) -> Any:
         """Value, or None."""
@@ -154,10 +156,13 @@ def _identifier(path: str, keywords: Keywords) -> str:
 
 
 def _sky_pixels(keywords: Keywords) -> SkyPixels:
-    """Sky pixel system by REFX.. keywords, else by those of the image axes."""
+    """Sky pixel system by REFX.. keywords, else by those of columns X and Y or of image axes."""
     if keywords.get("REFXCRVL") is not None:
-        ra, x_ref, x_step = (_reference(keywords, "X", k) for k in ("CRVL", "CRPX", "CDLT"))
-        dec, y_ref, y_step = (_reference(keywords, "Y", k) for k in ("CRVL", "CRPX", "CDLT"))
+        ra, x_ref, x_step = _reference(keywords, "REFX{}")
+        dec, y_ref, y_step = _reference(keywords, "REFY{}")
+    elif {"X", "Y"} <= set(keywords.columns):
+        ra, x_ref, x_step = _reference(keywords, f"T{{}}{keywords.columns.index('X') + 1}")
+        dec, y_ref, y_step = _reference(keywords, f"T{{}}{keywords.columns.index('Y') + 1}")
     else:
         ra, x_ref, x_step = _axis(keywords, 1)
         dec, y_ref, y_step = _axis(keywords, 2)
@@ -169,8 +174,12 @@ def _sky_pixels(keywords: Keywords) -> SkyPixels:
     return SkyPixels(ra, dec, x_ref, y_ref, x_step, y_step)
 
 
-def _reference(keywords: Keywords, axis: str, name: str) -> float:
-    return keywords.required(f"REF{axis}{name}", "sky pixel system")
+def _reference(keywords: Keywords, name: str) -> tuple[float, float, float]:
+    """Reference value, reference sky pixel and step by keywords of one axis."""
+    value, pixel, step = (
+        keywords.required(name.format(k), "sky pixel system") for k in ("CRVL", "CRPX", "CDLT")
+    )
+    return value, pixel, step
 
 
 def _axis(keywords: Keywords, n: int) -> tuple[float, float, float]:
@@ -183,7 +192,12 @@ def _axis(keywords: Keywords, n: int) -> tuple[float, float, float]:
     value, pixel, step = (
         keywords.required(f"{k}{n}", "image axis") for k in ("CRVAL", "CRPIX", "CDELT")
     )
-    first, _, per = image_axis(keywords, n) or (pixel, 1.0, 1.0)
+    physical = image_axis(keywords, n)
+    if physical is None:
+        raise keywords.error(
+            f"there is no sky pixel system: neither REFXCRVL nor CRPIX{n}L, CRVAL{n}L and CDELT{n}L"
+        )
+    first, _, per = physical
     if per == 0:
         raise keywords.error(f"keyword CDELT{n}L is 0")
     return value, first + (pixel - 1) * per, step / per
@@ -228,6 +242,7 @@ def records(file: InputFile, data: bytes) -> Records:
         "y_ref": exposure.sky.y_ref,
         "x_step": exposure.sky.x_step,
         "y_step": exposure.sky.y_step,
+        "sas_compatible": is_yes(file, "sas_compatible"),
     }
     if hdu.kind in ("image", "compressed_image") and len(hdu.shape) == 2:
         row |= _image(hdu, keywords)

@@ -5,36 +5,29 @@ table of boxes and circles. Pixels are decomposed into boxes; what has a shape a
 """
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from lake.errors import InputError, UsageError
-from lake.formats import read_table
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.source import Source, label, load
-from lake.xmm.boxes import SECONDS, Boxes, decompose
-from lake.xmm.control import numbers
+from lake.xmm.boxes import SECONDS, decompose
 from lake.xmm.ds9 import read_ds9
 from lake.xmm.esas import find_hdu, read_hdu
-from lake.xmm.shapes import Regions, concatenate, make, of_sky_pixels
-from lake.xmm.sky import Floats, standard_coordinates
+from lake.xmm.listed import is_list, read_list
+from lake.xmm.plane import Plane
+from lake.xmm.shapes import Regions, concatenate, of_sky_pixels
 
 Exclude = Literal["zeros", "ones"]
 Frame = Literal["fk5", "sky", "det"]
 
 #: Roles of regions, and the region tables that they go to.
 ROLES = ("bkg", "mask", "box")
-_ARCSEC = 3600.0
-#: Pixels whose axes are further than this from a right angle are no boxes (degrees).
-_MOST_SKEW = 1.0
 _EXPOSURE = re.compile(r"(?:pn|mos1|mos2)[SU]\d{3}")
 
 
@@ -113,13 +106,13 @@ def read_mask(
     ----------
     source : str, PathLike or bytes
         A FITS image with celestial coordinates; a DS9 file in coordinates of the sky, physical
-        or detector; a region table; or a table in any format with columns ra, dec (degrees) and
-        radius, or width, height and angle (arcsec; degrees counter-clockwise from west), and
-        label where it holds several masks.
+        or detector; a region table; or a table in any format with columns ra, dec and radius, or
+        width, height and angle (see `lake.xmm.listed.read_list`).
     exclude : {"zeros", "ones"}, optional
         What of an image is cut out; zeros by default. Of labels, ones: each label is cut out in
         a table of its own; zeros: each is what a table of its own keeps. What lies inside the
-        regions of a DS9 file or a list are the ones, which are cut out by default.
+        regions of a DS9 file or a list are the ones, which are cut out by default; regions that
+        are all excluded, as in a file of sources, are taken for what is drawn.
     labelled : bool
         Take the values of an image for labels; 0 is none.
     algorithm, seconds
@@ -161,21 +154,24 @@ def mask_of(
     if data[:9] == b"SIMPLE  =":
         file = FitsFile(path, data)
         hdu = next((h for h in file if _is_image(h)), None)
-        if hdu is None:
+        if hdu is not None:
+            return _image_mask(hdu, name, exclude or "zeros", labelled, algorithm, seconds)
+        if not is_list(data):
             return _table_mask(path, name, file)
-        return _image_mask(hdu, name, exclude or "zeros", labelled, algorithm, seconds)
-    if b"region file format" in data[:200].lower() or not _is_list(data):
+    parts: list[tuple[int, Regions]]
+    frame: Frame
+    if is_list(data):
+        parts, frame = _named(path, lambda: read_list(data)), "fk5"
+        kind, exposure = "list", None
+    else:
         regions, system = _named(path, lambda: read_ds9(data))
         if system == "image":
             raise InputError(
                 path, "its regions are in pixels of an image that is not known: save them in fk5"
             )
-        frame: Frame = "fk5" if system == "fk5" else "det" if system == "detector" else "sky"
+        frame = "fk5" if system == "fk5" else "det" if system == "detector" else "sky"
         parts = [(0, regions)]
         kind, exposure = "ds9", _EXPOSURE.search(PurePath(path).name)
-    else:
-        parts, frame = _list(path, _named(path, lambda: read_table(data))), "fk5"
-        kind, exposure = "list", None
     made = [p for k, r in parts for p in _of_shapes(k, frame, r, exclude or "ones")]
     return Mask(name, kind, made, exposure=exposure[0] if exposure else None)
 
@@ -189,7 +185,7 @@ def _named(path: str, read: Any) -> Any:
 
 
 def _is_image(hdu: HDU) -> bool:
-    return hdu.kind in ("image", "compressed_image") and len(hdu.shape) == 2
+    return hdu.kind in ("image", "compressed_image") and len(hdu.shape) > 1 and all(hdu.shape)
 
 
 # --- images ------------------------------------------------------------------------------------
@@ -199,8 +195,11 @@ def _image_mask(
     hdu: HDU, name: str, exclude: str, labelled: bool, algorithm: str, seconds: float
 ) -> Mask:
     where = f"HDU {hdu.index}"
+    if set(hdu.shape[:-2]) - {1}:
+        raise InputError(hdu.path, f"has {len(hdu.shape)} axes, expected an image of 2", where)
     pixels = hdu.image()
     assert pixels is not None
+    pixels = pixels.reshape(hdu.shape[-2:])
     values = np.unique(pixels)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
         bad = values[~(np.isfinite(values) & (values == np.round(values)))][0]
@@ -213,8 +212,8 @@ def _image_mask(
         )  # fmt: skip
     if len(values) < 2 and not (labelled and values.any()):
         raise InputError(hdu.path, f"is empty: all its pixels are {values[0]:g}", where)
-    image = np.asarray(pixels).astype(np.int64)
-    plane = _Plane(hdu)
+    image = pixels.astype(np.int64)
+    plane = Plane(hdu)
     fewest = True
     if labelled:
         made = decompose(image, algorithm, seconds)
@@ -256,83 +255,17 @@ def _by_role(role: str, regions: Regions) -> Regions:
     return regions.as_excluded() if role == "bkg" else regions.as_included()
 
 
-class _Plane:
-    """The celestial coordinates of an image, in FK5."""
-
-    def __init__(self, hdu: HDU) -> None:
-        from astropy.io.fits import Header
-        from astropy.wcs import WCS
-        from astropy.wcs.utils import wcs_to_celestial_frame
-
-        header = Header.fromstring(hdu.header.raw)
-        with warnings.catch_warnings():
-            # Of keywords that other software wrote in its own way; what matters is checked below.
-            warnings.simplefilter("ignore")
-            try:
-                self._wcs = WCS(header).celestial
-                self._frame = wcs_to_celestial_frame(self._wcs)
-            except Exception as error:  # wcslib and astropy raise errors of every kind
-                self._refuse(hdu, str(error))
-        if self._wcs.naxis != 2:
-            self._refuse(hdu, "CTYPE1 and CTYPE2 name no projection of the sky")
-        self._hdu = hdu
-
-    @staticmethod
-    def _refuse(hdu: HDU, why: str) -> None:
-        raise InputError(
-            hdu.path, f"has no coordinates of the sky: {why.strip().splitlines()[0]}",
-            f"HDU {hdu.index}",
-        )  # fmt: skip
-
-    def _sky(self, column: Floats, row: Floats) -> tuple[Floats, Floats]:
-        """Right ascension and declination of places in pixels from 0, degrees."""
-        a, b = self._wcs.wcs_pix2world(column, row, 0)
-        if self._wcs.wcs.lng == 1:
-            a, b = b, a
-        if self._frame.name in ("fk5", "icrs"):
-            return a, b
-        from astropy.coordinates import SkyCoord
-
-        there = SkyCoord(a, b, unit="deg", frame=self._frame).fk5
-        return there.ra.deg, there.dec.deg
-
-    def regions(self, boxes: Boxes) -> Regions:
-        """Boxes of pixels as rotated boxes on the sky."""
-        column, row = boxes[:, 0] + (boxes[:, 2] - 1) / 2, boxes[:, 1] + (boxes[:, 3] - 1) / 2
-        ra, dec = self._sky(column, row)
-        if not np.isfinite(ra).all():
-            raise InputError(
-                self._hdu.path, "has pixels outside of its projection", f"HDU {self._hdu.index}"
-            )
-        sides = []
-        for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
-            ends = [self._sky(column + s * dx, row + s * dy) for s in (1, -1)]
-            (xi1, eta1), (xi0, eta0) = (standard_coordinates(*e, ra, dec) for e in ends)
-            # To the west and to the north, arcsec per pixel.
-            sides.append((_ARCSEC * (xi0 - xi1), _ARCSEC * (eta1 - eta0)))
-        (west, north), (west2, north2) = sides
-        along, across = np.hypot(west, north), np.hypot(west2, north2)
-        skew = np.degrees(np.arcsin(np.abs(west * west2 + north * north2) / (along * across)))
-        if (skew > _MOST_SKEW).any():
-            raise InputError(
-                self._hdu.path, f"its pixels are no rectangles: {skew.max():.1f} degrees askew",
-                f"HDU {self._hdu.index}",
-            )  # fmt: skip
-        r = np.stack([along * boxes[:, 2], across * boxes[:, 3]], axis=1)
-        angle = np.mod(np.degrees(np.arctan2(north, west)), 360.0)
-        return make(["ROTBOX"] * len(boxes), ra, dec, r, angle)
-
-    def scale(self, shape: tuple[int, ...]) -> float:
-        """Root of the area of the pixel in the middle, arcsec."""
-        middle = self.regions(np.array([[shape[1] // 2, shape[0] // 2, 1, 1]]))
-        return float(np.sqrt(middle.r[0, 0] * middle.r[0, 1]))
-
-
 # --- what has shapes already -------------------------------------------------------------------
 
 
 def _of_shapes(k: int, frame: Frame, regions: Regions, exclude: str) -> list[Part]:
-    """Parts of regions that are drawn: the included ones less the excluded ones."""
+    """Parts of regions that are drawn: the included ones less the excluded ones.
+
+    Where all are excluded, as in files of sources that are to be cut out, there is nothing that
+    they could be holes of: they are what is drawn.
+    """
+    if not regions.include.any():
+        regions = regions.as_included()
     drawn, holes = regions.take(regions.include), regions.take(~regions.include)
     if exclude == "ones":
         # Not in any that is drawn, or in a hole.
@@ -352,6 +285,8 @@ def _of_shapes(k: int, frame: Frame, regions: Regions, exclude: str) -> list[Par
 def _table_mask(path: str, name: str, file: FitsFile) -> Mask:
     """A region table, whose own inclusions, exclusions and components stand."""
     regions, frame, sky = read_hdu(file, find_hdu(file))
+    if not len(regions):
+        raise InputError(path, "its region table is empty")
     role = "mask" if regions.include.all() else "bkg"
     said: Frame = "det" if frame == "det" else "sky"
     if sky is not None and said == "sky":
@@ -361,41 +296,3 @@ def _table_mask(path: str, name: str, file: FitsFile) -> Mask:
         name, "region_table", [Part(0, role, said, regions)],
         exposure=exposure[0] if exposure else None,
     )  # fmt: skip
-
-
-def _is_list(data: bytes) -> bool:
-    """Whether the first line that is no comment names columns of a list."""
-    lines = [t for t in data[:4096].decode("latin-1").splitlines() if t and not t.startswith("#")]
-    words = set(re.split(r"[,\s|]+", lines[0].lower())) if lines else set()
-    return {"ra", "dec"} <= words
-
-
-def _list(path: str, table: pa.Table) -> list[tuple[int, Regions]]:
-    """Boxes and circles of a table, by label."""
-    names = {n.strip().lower(): n for n in table.column_names}
-    round_, square = "radius" in names, {"width", "height"} <= names.keys()
-    if not round_ and not square:
-        raise InputError(path, "has no column radius, nor width and height")
-    n = table.num_rows
-    columns = {
-        k: numbers(path, table, names[k])
-        for k in ("ra", "dec", "radius", "width", "height", "angle") if k in names
-    }  # fmt: skip
-    nothing = np.full(n, np.nan)
-    radius, width, height = (columns.get(k, nothing) for k in ("radius", "width", "height"))
-    circle, box = np.isfinite(radius), np.isfinite(width) & np.isfinite(height)
-    place = np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
-    if (bad := ~place | (circle == box)).any():
-        row = int(np.argmax(bad)) + 1
-        raise InputError(path, "expected ra, dec, and radius or width and height", f"row {row}")
-    sizes = np.stack([np.where(circle, radius, width), np.where(circle, np.nan, height)], axis=1)
-    if (bad := ~(np.nan_to_num(sizes, nan=1.0) > 0).all(axis=1)).any():
-        row = int(np.argmax(bad)) + 1
-        raise InputError(path, "a length is not above 0", f"row {row}")
-    angle = np.where(circle, np.nan, np.nan_to_num(columns.get("angle", nothing)))
-    shape: npt.NDArray[np.str_] = np.where(circle, "CIRCLE", "ROTBOX")
-    regions = make(shape, columns["ra"], columns["dec"], sizes, angle)
-    if "label" not in names:
-        return [(0, regions)]
-    labels = numbers(path, table, names["label"])
-    return [(int(k), regions.take(labels == k)) for k in np.unique(labels)]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lake.errors import InputError
 from lake.inputs import InputFile, Records
 from lake.xmm.mask import ROLES, Mask, mask_of
+from lake.xmm.options import is_yes
 from lake.xmm.shapes import Regions
 
 #: Options of a registration and what each means.
@@ -24,10 +24,8 @@ OPTIONS = {
 def records(file: InputFile, data: bytes) -> Records:
     """Rows of `xmm.masks` and `xmm.mask_regions` for one file."""
     options = file.options
-    if (labelled := options.get("labelled", "no")) not in ("yes", "no"):
-        raise InputError(file.path, f"labelled={labelled}: expected yes or no")
     mask = mask_of(
-        str(file.path), data, exclude=options.get("exclude"), labelled=labelled == "yes",
+        str(file.path), data, exclude=options.get("exclude"), labelled=is_yes(file, "labelled"),
         algorithm=options.get("algorithm", "fewest"), name=options.get("name"),
     )  # fmt: skip
     regions: list[dict[str, Any]] = []

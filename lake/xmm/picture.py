@@ -1,6 +1,6 @@
 """The standard picture of one observation: its images with the regions, in both frames."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.home import Home
+from lake.xmm.contains import Flags
 from lake.xmm.files import frame_of, sky_of
+from lake.xmm.region_rows import of_rows
+from lake.xmm.shapes import Regions, turnable
 from lake.xmm.sky import Floats
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -24,15 +28,14 @@ _MOST = 6
 _FINEST = 300
 _CORNERS = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 _CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 48, endpoint=False)) for f in (np.cos, np.sin)], 1)
-#: Unit outline of shapes, and which of their lengths it is stretched by, for each edge.
+#: Unit outline of shapes, and which of their lengths it is stretched by, for each edge: the
+#: outer one first.
 _EDGES: dict[str, tuple[Floats, tuple[tuple[int, int], ...]]] = {
-    "BOX": (_CORNERS, ((0, 1),)),
     "ROTBOX": (_CORNERS, ((0, 1),)),
     "CIRCLE": (_CIRCLE, ((0, 0),)),
     "ELLIPSE": (_CIRCLE, ((0, 1),)),
-    "ANNULUS": (_CIRCLE, ((0, 0), (1, 1))),
-    "ELLIPTANNULUS": (_CIRCLE, ((0, 1), (2, 3))),
-    "BOXANNULUS": (_CORNERS, ((0, 1), (2, 3))),
+    "ANNULUS": (_CIRCLE, ((1, 1), (0, 0))),
+    "ELLIPTANNULUS": (_CIRCLE, ((2, 3), (0, 1))),
 }
 
 _OBSERVED = """
@@ -41,14 +44,18 @@ SELECT o.*, i.image_x, i.image_y, i.image_x_step, i.image_y_step, i.image_width,
 FROM xmm.observations AS o JOIN xmm.images AS i USING (release, obsid, exposure)
 WHERE o.release = ? AND o.obsid = ? ORDER BY o.exposure LIMIT ?
 """
+# Where nothing is cut out, what is kept is drawn. A hole in several regions is one row of each.
 _REGIONS = """
-SELECT mask, exposure, role, frame, shape, x, y, r, rotang, vertices_x, vertices_y
-FROM xmm.regions WHERE release = ? AND obsid = ? AND role <> 'mask' ORDER BY mask, label, number
+SELECT DISTINCT ON (mask, label, exposure, role, frame, include, shape, x, y, r, rotang) *
+FROM xmm.regions AS k WHERE release = $1 AND obsid = $2 AND (role <> 'mask' OR NOT EXISTS (
+  SELECT 1 FROM xmm.regions AS b WHERE b.release = k.release AND b.obsid = k.obsid
+  AND b.mask = k.mask AND b.label = k.label AND b.role = 'bkg'
+)) ORDER BY mask, label, number
 """
 
 
 def plot(home: Home, identifier: str, release: str | None = None) -> "Figure":
-    """Draw the image of every exposure with the regions that are cut out, in both frames.
+    """Draw the image of every exposure with the regions that are cut out or kept, in both frames.
 
     Parameters
     ----------
@@ -100,11 +107,26 @@ def draw(home: Home, release: str, obsid: str) -> "Figure":
             right.set(
                 xlabel="DETX (0.05 arcsec)", ylabel="DETY (0.05 arcsec)", title=_quality(exposure)
             )
-        if masks:
-            panels[0, 0].legend(loc="upper right")
+        _say_what_is_drawn(panels[0, 0], panels[:, 0].tolist())
         return figure
 
     return styled(drawn)()
+
+
+def _say_what_is_drawn(axes: "Axes", panels: Sequence["Axes"]) -> None:
+    """Put a legend of what is drawn in any of some panels into one."""
+    from matplotlib.collections import PathCollection
+    from matplotlib.legend_handler import HandlerPolyCollection
+
+    known: dict[str, Artist] = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        known |= dict(zip(labels, handles, strict=True))
+    if known:
+        axes.legend(
+            list(known.values()), list(known), loc="upper right",
+            handler_map={PathCollection: HandlerPolyCollection()},
+        )  # fmt: skip
 
 
 def _quality(exposure: Mapping[str, Any]) -> str:
@@ -154,53 +176,66 @@ def _draw_image(axes: "Axes", exposure: Mapping[str, Any], pixels: pa.Array | No
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
-def _draw_regions(axes: "Axes", regions: pa.Table, colour: str, name: str) -> None:
-    """Draw what is cut out as filled outlines, and what encloses all as a dashed one."""
-    from matplotlib.collections import PolyCollection
+def _draw_regions(axes: "Axes", rows: pa.Table, colour: str, name: str) -> None:
+    """Draw what is cut out as filled outlines, what is kept as lines, the box around all dashed."""
+    from matplotlib.collections import PathCollection
+    from matplotlib.path import Path
 
-    box = regions.filter(pc.equal(regions["role"], "box"))
-    cut = regions.filter(pc.equal(regions["role"], "bkg"))
-    styles: tuple[tuple[pa.Table, dict[str, Any]], ...] = (
-        (cut, {"facecolor": (colour, 0.25), "linewidth": 0.4, "label": f"{name}: cut out"}),
+    regions, box = of_rows(rows), rows["role"].to_numpy() == "box"
+    styles: tuple[tuple[Flags, dict[str, Any]], ...] = (
+        (
+            ~box & ~regions.include,
+            {"facecolor": (colour, 0.25), "linewidth": 0.4, "label": f"{name}: cut out"},
+        ),
+        (
+            ~box & regions.include,
+            {"facecolor": "none", "linewidth": 0.8, "label": f"{name}: kept"},
+        ),
         (box, {"facecolor": "none", "linewidth": 1.0, "linestyle": "--"}),
     )
-    for rows, style in styles:
-        axes.add_collection(PolyCollection(outlines(rows), edgecolor=colour, **style), False)
+    for chosen, style in styles:
+        paths = [
+            Path.make_compound_path(*(Path([*edge, edge[0]], closed=True) for edge in edges))
+            for edges in outlines(regions.take(chosen))
+        ]
+        if paths:
+            axes.add_collection(PathCollection(paths, edgecolor=colour, **style), False)
 
 
-def outlines(regions: pa.Table) -> list[Floats]:
+def outlines(regions: Regions) -> list[tuple[Floats, ...]]:
     """Give the outlines of regions as polygons, in the pixels that they are given in.
 
     Parameters
     ----------
-    regions : pyarrow.Table
-        With shape, x, y, r, rotang (degrees), vertices_x and vertices_y as in `xmm.regions`.
-        Shapes other than boxes, circles, ellipses, annuli and polygons are left out.
+    regions : Regions
+        Points and sectors, which have no outline, are left out.
 
     Returns
     -------
-    list of ndarray, shape (corners, 2)
-        Of an annulus one for each edge.
+    list of tuple of ndarray, shape (corners, 2)
+        Of each region the edges: of an annulus the outer one and, the other way round, the inner.
     """
-    found: list[Floats] = []
-    for shape, rows in _by_shape(regions):
+    regions = turnable(regions)
+    found: list[tuple[Floats, ...]] = []
+    for shape in np.unique(regions.shape).tolist():
+        some = regions.take(regions.shape == shape)
+        centre = np.stack([some.x, some.y], axis=1)[:, None, :]
         if shape == "POLYGON":
-            pairs = zip(rows["vertices_x"], rows["vertices_y"], strict=True)
-            found += [np.column_stack([x.values, y.values]) for x, y in pairs]
+            found += [(some.vertices[i],) for i in range(len(some))]
+        elif shape == "PIE":
+            start, stop = some.rotang.T
+            turn = start[:, None] + np.linspace(0, 1, 24) * np.mod(stop - start, 360)[:, None]
+            arc = np.stack([np.cos(np.radians(turn)), np.sin(np.radians(turn))], axis=2)
+            inner, outer = (arc * some.r[:, i, None, None] for i in (0, 1))
+            found += [(edge,) for edge in np.concatenate([outer, inner[:, ::-1]], axis=1) + centre]
         elif shape in _EDGES:
             unit, radii = _EDGES[shape]
-            centre = np.stack([rows["x"].to_numpy(), rows["y"].to_numpy()], axis=1)
-            angle = np.radians(pc.fill_null(rows["rotang"], 0.0).to_numpy())
-            turn = np.moveaxis(
-                np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]), 2, 0
-            )
-            for pair in radii:
-                sides = np.stack([pc.list_element(rows["r"], i).to_numpy() for i in pair], axis=1)
-                corners = unit * sides[:, None, :]
-                found += list(corners @ turn.transpose(0, 2, 1) + centre[:, None, :])
+            edges = []
+            for number, pair in enumerate(radii):
+                # The outer edge of an annulus has its second angle.
+                angle = np.radians(np.nan_to_num(some.rotang[:, len(radii) - 1 - number]))
+                turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+                corners = (unit * some.r[:, None, pair]) @ turned.transpose(2, 0, 1) + centre
+                edges.append(corners if number == 0 else corners[:, ::-1])
+            found += zip(*edges, strict=True)
     return found
-
-
-def _by_shape(regions: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    for shape in pc.unique(regions["shape"]).to_pylist():
-        yield shape, regions.filter(pc.equal(regions["shape"], shape))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from lake.errors import InputError, UsageError
 from lake.formats.source import label
@@ -215,12 +216,11 @@ def placed(
         raise InputError(mask.name, "is in several frames")
     everything = concatenate([p.regions for p in mask.parts])
     in_sky = _in_sky(mask, mask.parts[0], everything, exposure, others)
-    near = (np.abs(in_sky.x - _LAST / 2) < _LAST / 2) & (np.abs(in_sky.y - _LAST / 2) < _LAST / 2)
-    if not near.any():
+    if not _near(in_sky).any():
         raise InputError(
             mask.name,
             f"does not lie on the image of {exposure.obsid} {exposure.name}: none of its regions "
-            "is within 22 arcmin of the pointing",
+            "comes within 22 arcmin of the pointing",
         )
     if mask.parts[0].frame == "det" and mask.exposure == exposure.name:
         in_det = everything
@@ -232,6 +232,19 @@ def placed(
         for frame, regions in (("sky", in_sky), ("det", in_det)):
             yield Table(part.label, part.role, "sky" if frame == "sky" else "det",
                         regions.take(rows))  # fmt: skip
+
+
+def _near(regions: Regions) -> npt.NDArray[np.bool_]:
+    """Which regions of sky pixels may reach the pixels that there are."""
+    lengths = np.nan_to_num(regions.r)
+    boxes = np.isin(regions.shape, ("BOX", "ROTBOX"))
+    reach = np.where(boxes, np.hypot(lengths[:, 0], lengths[:, 1]) / 2, lengths.max(axis=1))
+    reach[regions.shape == "SECTOR"] = np.inf
+    for row, corners in regions.vertices.items():
+        reach[row] = np.hypot(*np.ptp(corners, axis=0))
+    middle = _LAST / 2
+    away = np.maximum(np.abs(regions.x - middle), np.abs(regions.y - middle))
+    return away < middle + reach
 
 
 def _in_sky(
@@ -308,6 +321,7 @@ def _one_each(exposures: Sequence[tuple[Exposure, str]]) -> None:
     """Raise InputError if two files are of one exposure."""
     first: dict[tuple[str, str], str] = {}
     for exposure, path in exposures:
-        other = first.setdefault((exposure.obsid, exposure.name), path)
-        if other != path:
-            raise InputError(path, f"is of {exposure.obsid} {exposure.name}, as is {other}")
+        key = exposure.obsid, exposure.name
+        if key in first:
+            raise InputError(path, f"is of {exposure.obsid} {exposure.name}, as is {first[key]}")
+        first[key] = path

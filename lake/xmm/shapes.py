@@ -132,6 +132,7 @@ def make(
     ----------
     shape : sequence of str, length n
     x, y : array_like, shape (n,)
+        NaN for the mean of the vertices.
     r : array_like, shape (n, up to 4)
     rotang : array_like, shape (n, up to 2)
     include, component : array_like, scalar or shape (n,)
@@ -141,7 +142,8 @@ def make(
     n = len(names)
     x, y = (np.array(v, np.float64).reshape(n) for v in (x, y))
     for row, corners in vertices.items():
-        x[row], y[row] = corners.mean(axis=0)
+        if np.isnan(x[row]):
+            x[row], y[row] = corners.mean(axis=0)
     return Regions(
         names, np.broadcast_to(np.asarray(include, bool), n).copy(), x, y, _filled(r, n, 4),
         _filled(rotang, n, 2), np.broadcast_to(np.asarray(component, np.int64), n).copy(), vertices,

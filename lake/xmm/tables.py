@@ -25,7 +25,7 @@ from lake.xmm.shapes import concatenate
 _SAME = (
     "release", "obsid", "exposure", "instrument", "object", "date_obs", "date_end", "created",
     "ra_pnt", "dec_pnt", "pa_pnt", "ra_ref", "dec_ref", "x_ref", "y_ref", "x_step", "y_step",
-    "file_sha256", "file_row",
+    "sas_compatible", "file_sha256", "file_row",
 )  # fmt: skip
 #: Columns of `xmm.images` that `observations` reads.
 IMAGE_COLUMNS = _SAME
@@ -133,7 +133,12 @@ def regions(
             origin = next((exposure for exposure in others if exposure in name), None)
             mask = Mask(name, "", parts, exposure=origin)
             try:
-                tables = list(placed(mask, *others[row["exposure"]], others))
+                tables = list(
+                    placed(
+                        mask, *others[row["exposure"]], others,
+                        sas_compatible=bool(row["sas_compatible"]),
+                    )
+                )  # fmt: skip
             except InputError as error:
                 warn(str(error))
                 continue

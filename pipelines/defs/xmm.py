@@ -93,7 +93,7 @@ ingest = ingested("xmm", checks=[RANGES, AREA])
 @derived(
     tables=["xmm.observations"],
     reads=["xmm.images", "xmm.control"],
-    version="1",
+    version="2",
     checks=[RESIDUALS, BORESIGHT],
 )
 def calibration(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
@@ -158,7 +158,7 @@ def pictures(home: lake.Home, release: str) -> Mapping[str, Any]:
     from lake.xmm import picture
 
     found = home.sql(
-        "SELECT DISTINCT obsid FROM xmm.exposure_masks WHERE release = ? ORDER BY obsid LIMIT ?",
+        "SELECT DISTINCT obsid FROM xmm.region_tables WHERE release = ? ORDER BY obsid LIMIT ?",
         [release, _DRAWN],
     ).fetchall()
     shown = {}

@@ -1,6 +1,6 @@
 -- One row per exposure and mask, and label of it: what is cut out there, how well the detector
--- frame is known, and the expressions of evselect that do it. A mask that is a list of regions has
--- no pixels, so its areas are null.
+-- frame is known, and the expressions of evselect that do it, or that take what is kept where
+-- nothing is cut out. A mask that is a list of regions has no pixels, so its areas are null.
 -- key: release, mask, label, obsid, exposure
 -- columns:
 --   regions_excluded: regions that are cut out {meta.number}
@@ -9,7 +9,7 @@
 --   expression_sky: selection expression in sky pixels, for images and spectra of events {meta.note}
 --   expression_det: selection expression in detector pixels, for tasks that work in DETX, DETY {meta.note}
 SELECT t.release, t.mask, t.label, t.obsid, t.exposure, o.instrument, o.object,
-    max(t.rows) AS regions_excluded,
+    any_value(m.boxes_excluded) AS regions_excluded,
     any_value(m.pixels_excluded * m.pixel_scale ** 2 / 3600) AS area_excluded,
     any_value(m.pixels_included * m.pixel_scale ** 2 / 3600) AS area_included,
     o.calibration, o.residual_p95,
@@ -20,6 +20,6 @@ JOIN xmm.observations AS o
     ON o.release = t.release AND o.obsid = t.obsid AND o.exposure = t.exposure
 JOIN xmm.masks AS m
     ON m.release = t.release AND m.mask = t.mask AND m.label = t.label
-WHERE t.role = 'bkg'
+WHERE t.role = CASE WHEN m.boxes_excluded > 0 THEN 'bkg' ELSE 'mask' END
 GROUP BY t.release, t.mask, t.label, t.obsid, t.exposure, o.instrument, o.object,
     o.calibration, o.residual_p95

@@ -96,11 +96,47 @@ def test_files_of_ciao_name_no_system():
         ("physical\n", "has no region"),
         ("physical\nepanda(1,2,0,90,1,3,4,5,6,1,0)", "line 4: is of the shape epanda"),
         ("ecliptic\ncircle(1,2,3)", "is in ecliptic coordinates: save it in fk5"),
+        ("physical\ncircle(1,2,3)-circle(4,5,6)", "'-circle.4,5,6.' follows a region: each needs"),
+        ("physical\ncircle(1,2,3) & box(4,5,6,7)", "'& box.4,5,6,7.' follows a region"),
+        ("physical\ncircle(1,2,-3)", "line 4: circle: the length -3 is not 0 or more"),
+        ("physical\ncircle(1,nan,3)", "circle: 1, nan is no place"),
+        ("fk5\ncircle(1,93,3)", "circle: 1, 93 is no place"),
     ],
 )
 def test_what_cannot_be_read_is_refused(text, problem):
     with pytest.raises(InputError, match=problem):
         read(text)
+
+
+def test_an_exclusion_may_be_written_with_an_exclamation_mark():
+    regions, _ = read('fk5\n!circle(10,20,30")\n- circle(10,20,30")\ncircle(10,20,30")\n')
+    assert regions.include.tolist() == [False, False, True]
+
+
+def test_names_that_are_not_ascii_do_no_harm():
+    text = b'fk5\ncircle(10,20,30") # text={\xb0}\n'
+    assert len(read_ds9(text)[0]) == 1
+
+
+def test_shapes_that_only_ciao_has():
+    regions, _ = read("physical\nrectangle(1,2,5,10)\nsector(100,100,20,70)\n")
+    x, y = np.random.default_rng(0).uniform(0, 120, (2, 50_000))
+    inside = (x > 1) & (x < 5) & (y > 2) & (y < 10)
+    turn = np.degrees(np.arctan2(y - 100, x - 100)) % 360
+    inside |= (turn > 20) & (turn < 70)
+    np.testing.assert_array_equal(contains(regions, x, y), inside)
+
+
+def test_a_panda_all_around_is_an_annulus():
+    regions, _ = read('fk5\npanda(10,20,0,360,4,10",20",2)\n')
+    assert regions.shape.tolist() == ["ANNULUS"]
+    assert regions.r[0, :2].tolist() == [10, 20]
+
+
+def test_a_polygon_lies_where_its_corners_do_across_right_ascension_0():
+    regions, _ = read("fk5\npolygon(359.98,10,0.02,10,0.03,10.03,359.98,10.03)\n")
+    assert regions.x[0] == pytest.approx(0.0025)
+    assert regions.y[0] == pytest.approx(10.015)
 
 
 def test_bytes_that_are_no_text_are_refused():

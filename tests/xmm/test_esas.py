@@ -108,9 +108,32 @@ def test_tables_of_other_writers_are_read():
     assert np.isnan(regions.r[0, 1])
 
 
+def test_exclusions_of_other_writers_are_read():
+    content = table_of(SHAPE=("10A", ["-CIRCLE", "! CIRCLE", "CIRCLE"]), X=("E", [1, 2, 3]),
+                       Y=("E", [4, 5, 6]), R=("E", [7, 8, 9]))  # fmt: skip
+    assert read_region_table(content)[0].include.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_polygons_of_other_writers_end_with_nan_or_where_their_row_does(variable):
+    lists = [[100, 200, 150], [50]]
+    if variable:
+        cells = np.empty(2, object)
+        cells[:] = [np.array(v, "f4") for v in lists]
+        form = "PE()"
+    else:
+        cells, form = [[*v, *[np.nan] * (5 - len(v))] for v in lists], "5E"
+    content = table_of(SHAPE=("10A", ["Polygon", "Circle"]), X=(form, cells), Y=(form, cells),
+                       R=("E", [np.nan, 20]))  # fmt: skip
+    regions, *_ = read_region_table(content)
+    assert regions.vertices[0][:, 0].tolist() == [100, 200, 150]
+    assert regions.x.tolist() == [150, 50]
+
+
 @pytest.mark.parametrize(
     ("columns", "problem"),
     [
+        ({"SHAPE": ("8A", ["CIRCLE"]), "R": ("E", [np.nan])}, "row 1: a place or a length of this"),
         ({"SHAPE": ("8A", ["BLOB"])}, "row 1: SHAPE is 'BLOB', expected POINT"),
         ({"SHAPE": ("8A", ["ROTBOX"])}, "a ROTBOX has 2 lengths and 1 angles"),
     ],

@@ -1,10 +1,13 @@
+import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 from lake.errors import InputError
-from lake.inputs import InputFile
+from lake.inputs import InputFile, files_below
+from lake.xmm import ROLES
 from lake.xmm.exposure import read_exposure, records
 from lake.xmm.sky import SkyPixels
 from tests.xmm.files import DEC, NAMES, PA, RA, events, image
@@ -35,8 +38,16 @@ def test_sky_pixels_follow_from_the_axes_where_there_are_no_reference_keywords(t
 
 
 def test_an_event_list_says_it_too(tmp_path):
-    found = read_exposure(events(tmp_path / "e.fits", [1], [2], [3], [4], "EMOS2"))
+    path = events(tmp_path / "e.fits", [1], [2], [3], [4], "EMOS2")
+    found = read_exposure(path)
     assert found.name == "mos2S002"
+    with fits.open(path, "update") as file:
+        header = file["EVENTS"].header
+        for n, axis in enumerate("XY", 1):
+            for keyword in ("CRVL", "CRPX", "CDLT"):
+                header[f"T{keyword}{n}"] = header[f"REF{axis}{keyword}"]
+                del header[f"REF{axis}{keyword}"]
+    assert read_exposure(path).sky == found.sky
 
 
 def test_the_name_of_the_file_helps_where_the_header_has_no_exposure(tmp_path):
@@ -55,6 +66,7 @@ def test_the_name_of_the_file_helps_where_the_header_has_no_exposure(tmp_path):
         ({"DEC_PNT": 100.0}, "is no direction on the sky"),
         ({"OBS_ID": None}, "OBS_ID .* is missing"),
         ({"REFXCRVL": None, "CTYPE1": "GLON-CAR"}, "there is no sky pixel system"),
+        ({"REFXCRVL": None, "CRPIX2L": None}, "neither REFXCRVL nor CRPIX2L, CRVAL2L and CDELT2L"),
         ({"REFXCDLT": 1e-5}, "expected X to the west"),
         ({"REFYCRPX": None}, "REFYCRPX .sky pixel system. is missing"),
     ],
@@ -78,6 +90,15 @@ def test_a_row_needs_no_pixels(tmp_path):
     found = row(events(tmp_path / "e.fits", [1], [2], [3], [4]))
     assert found["exposure"] == "pnS003"
     assert "counts" not in found
+
+
+def test_files_of_the_archive_are_found_and_read(tmp_path):
+    # The archive packs its products and calls them so.
+    path = tmp_path / "P0862471101PNS003IMAGE_8000.FTZ"
+    path.write_bytes(gzip.compress(image(tmp_path / "pn", shape=(2, 2)).read_bytes()))
+    for role in ("images", "control"):
+        assert files_below(tmp_path, ROLES[role].suffixes) == [path]
+    assert read_exposure(path).name == "pnS003"
 
 
 @pytest.mark.real

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from scipy.optimize import least_squares
 
+from lake.xmm.ds9 import read_ds9
 from lake.xmm.exposure import Exposure
 from lake.xmm.geometry import CAMERAS, nominal_angle
-from lake.xmm.sky import SkyPixels
+from lake.xmm.sky import SkyPixels, rounded_to_float32
 from tests.xmm.files import DEC, PA, POINTINGS, RA, boxes, esky2det
 
 SKY = SkyPixels(RA, DEC)
@@ -106,3 +108,23 @@ def test_sky_pixels_are_those_of_the_seed_to_their_last_digit(real_data, obsid):
     found = sky.of_sky(*grid.wcs_pix2world(np.round(2 * column) / 2, np.round(row), 1))
     assert len(printed[0]) > 100
     assert np.abs(np.array(found) - printed).max() < 6e-4
+
+
+@pytest.mark.real
+def test_the_geometry_holds_far_from_the_equator(real_data):
+    # Regions of M 82 that the SAS brought to pn; the pointing is not given, so it is found first.
+    folder = real_data / "xmm/sky2det_pair"
+    (on_sky, _), (det, _) = (read_ds9(folder / n) for n in ("ds9.reg", "pnS003_ds9.reg"))
+    ra, dec = rounded_to_float32(*np.concatenate([on_sky.vertices[0].T, [on_sky.x, on_sky.y]], 1))
+    expected = np.concatenate([det.vertices[0].T, [det.x, det.y]], 1)
+    of_regions = np.arange(len(ra)) != len(on_sky.vertices[0])  # not the middle of the polygon
+
+    def off(pointing):
+        mine = exposure("EPN", *pointing)
+        got = mine.nominal_frame().of_sky_pixels(mine.sky, *mine.sky.of_sky(ra, dec))
+        return (np.array(got) - expected)[:, of_regions].ravel()
+
+    found = least_squares(off, [149.0, 69.7, 319.0], x_scale=1e-3, xtol=1e-14, ftol=1e-14)
+    assert found.x[1] == pytest.approx(69.65, abs=0.01)
+    # 0.1 unit is the last digit.
+    assert np.hypot(*off(found.x).reshape(2, -1)).max() < 0.06

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.coordinates import FK5
 from astropy.io import fits
 from astropy.wcs import WCS
 
@@ -15,6 +16,7 @@ from lake.xmm.esas import table_bytes
 from lake.xmm.mask import read_mask
 from lake.xmm.mask_rows import records
 from lake.xmm.shapes import to_sky_pixels
+from lake.xmm.sky import standard_coordinates
 from tests.xmm.files import boxes, mask
 from tests.xmm.test_geometry import exposure
 from tests.xmm.test_shapes import every_shape
@@ -33,8 +35,9 @@ def at_pixels(path, regions):
     with fits.open(path) as file:
         wcs, shape = WCS(file[0].header), file[0].shape
     row, column = np.indices(shape)
-    ra, dec = wcs.wcs_pix2world(column.ravel(), row.ravel(), 0)
-    return contains(to_sky_pixels(regions, MINE.sky), *MINE.sky.of_sky(ra, dec)).reshape(shape)
+    there = wcs.pixel_to_world(column.ravel(), row.ravel()).transform_to(FK5(equinox="J2000"))
+    place = MINE.sky.of_sky(there.ra.deg, there.dec.deg)
+    return contains(to_sky_pixels(regions, MINE.sky), *place).reshape(shape)
 
 
 @pytest.mark.parametrize("kind", ["i2", "f4", "u1", "i8"])
@@ -59,18 +62,28 @@ def test_boxes_on_the_sky_are_the_pixels(tmp_path, exclude, kind):
         {"PC1_1": None, "PC1_2": None, "PC2_1": None, "PC2_2": None, "CROTA2": 40.0},
         {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"},
         {"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR", "ra": 0.6670, "dec": -0.0358},
+        {"RADESYS": "FK4", "EQUINOX": 1950.0, "ra": 266.0712, "dec": -28.4098},
+        {"EQUINOX": 1975.0, "ra": 266.4664, "dec": -28.4186},
     ],
-    ids=["small", "flipped", "crota", "sin", "galactic"],
+    ids=["small", "flipped", "crota", "sin", "galactic", "fk4", "equinox"],
 )
-def test_any_scale_turn_and_projection_will_do(tmp_path, changed):
+def test_any_scale_turn_projection_and_system_will_do(tmp_path, changed):
     path = mask(tmp_path / "m.fits", PIXELS, **changed)
     found = part(read_mask(path), "bkg")
-    if "GLON" not in str(changed):
-        np.testing.assert_array_equal(at_pixels(path, found), PIXELS == 1)
-    else:
-        # Sgr B2 in both systems.
-        assert found.x.mean() == pytest.approx(266.83, abs=0.1)
-        assert found.y.mean() == pytest.approx(-28.39, abs=0.1)
+    # All of Sgr B2, whatever the system is.
+    assert np.hypot(*standard_coordinates(found.x, found.y, 266.862, -28.427)).max() < 0.2
+    np.testing.assert_array_equal(at_pixels(path, found), PIXELS == 1)
+
+
+def test_axes_of_one_pixel_do_not_count(tmp_path):
+    path = mask(tmp_path / "m.fits", PIXELS)
+    header = fits.getheader(path)
+    fits.PrimaryHDU(PIXELS[None, None], header).writeto(tmp_path / "c.fits")
+    found = read_mask(tmp_path / "c.fits")
+    np.testing.assert_array_equal(part(found, "bkg").x, part(read_mask(path), "bkg").x)
+    fits.PrimaryHDU(np.stack([PIXELS] * 3), header).writeto(tmp_path / "d.fits")
+    with pytest.raises(InputError, match="HDU 0: has 3 axes, expected an image of 2"):
+        read_mask(tmp_path / "d.fits")
 
 
 def test_labels_are_masks_of_their_own(tmp_path):
@@ -130,7 +143,16 @@ def test_drawn_regions_pass_through(tmp_path):
     assert 0 < select[1].sum() < len(x)
 
 
-def test_a_list_of_boxes_and_circles(tmp_path):
+def test_regions_that_are_all_excluded_are_cut_out(tmp_path):
+    path = tmp_path / "m.reg"
+    path.write_text('fk5\n-circle(266.9,-28.4,60")\n-circle(266.8,-28.4,30")\n')
+    regions = part(read_mask(path), "bkg")
+    assert regions.include.tolist() == [False, False]
+    assert regions.component.tolist() == [1, 1]
+    assert part(read_mask(path, exclude="zeros"), "mask").include.all()
+
+
+def test_a_list_of_boxes_and_circles_is_cut_out_by_label(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text(
         "label,ra,dec,radius,width,height,angle\n1,266.9,-28.4,60,,,\n2,266.8,-28.5,,90,30,45\n"
@@ -139,11 +161,9 @@ def test_a_list_of_boxes_and_circles(tmp_path):
     assert found.kind == "list"
     assert part(found, "bkg", 1).shape.tolist() == ["CIRCLE"]
     assert part(found, "bkg", 2).r[0, :2].tolist() == [90, 30]
-    path.write_text("ra,dec,radius\n266.9,-28.4,-3\n")
-    with pytest.raises(InputError, match="row 1: a length is not above 0"):
-        read_mask(path)
-    path.write_text("ra,dec,radius\n266.9,-28.4,3\n266.9,-28.4,\n")
-    with pytest.raises(InputError, match="row 2: expected ra, dec, and radius"):
+    assert not part(found, "bkg", 1).include.any()
+    path.write_text("ra,dec,radius\n")
+    with pytest.raises(InputError, match=r"m.csv: is empty"):
         read_mask(path)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from matplotlib.path import Path as MplPath
 
 import lake
 from lake import contracts, figures
@@ -10,6 +11,8 @@ from lake.errors import UsageError
 from lake.inputs import InputFile
 from lake.sample.xmm import write_sample
 from lake.xmm import exposure, files, picture, tables
+from lake.xmm.contains import contains
+from lake.xmm.shapes import make
 
 KEY = {"release": "R", "file_sha256": "f", "file_row": 1}
 REGION = KEY | {
@@ -63,7 +66,7 @@ def test_every_exposure_is_drawn_in_both_frames(home, tmp_path):
     for left, right in panels:
         for axes in (left, right):
             regions = [len(c.get_paths()) for c in axes.collections]
-            assert regions == [2, 0]
+            assert regions == [2]
             assert len(axes.images) == 1
         # The field of view, 29 arcmin across, fills the panel: 35,000 units.
         assert np.ptp(left.get_xlim()) == pytest.approx(35_000, rel=0.05)
@@ -94,24 +97,82 @@ def test_an_observation_that_is_not_there(home):
         picture.plot(home, obsid, "S")
 
 
-def test_outlines_of_all_shapes():
+def test_what_is_kept_is_drawn_where_nothing_is_cut_out(home):
+    obsid = home.sql("SELECT obsid FROM xmm.observations").fetchone()[0]
+    of_exposure = REGION | {"release": "K", "obsid": obsid, "exposure": "pnS003"}
+    circle = {"shape": "CIRCLE", "x": 25921.0, "y": 25921.0, "r": [500.0]}
     given = [
-        {"shape": "ROTBOX", "x": 10.0, "y": 20.0, "r": [4.0, 2.0], "rotang": 90.0},
-        {"shape": "ELLIPSE", "x": 0.0, "y": 0.0, "r": [3.0, 1.0], "rotang": 30.0},
-        {"shape": "ANNULUS", "x": 1.0, "y": 1.0, "r": [1.0, 2.0]},
-        {"shape": "POLYGON", "vertices_x": [0.0, 1.0, 0.0], "vertices_y": [0.0, 0.0, 1.0]},
-        {"shape": "POINT", "x": 1.0, "y": 1.0},
+        ("a", "bkg", False, 1), ("a", "mask", True, 1), ("a", "box", True, 1),
+        # The same hole in two regions is drawn once.
+        ("b", "mask", True, 1), ("b", "mask", False, 2), ("b", "mask", False, 3),
+    ]  # fmt: skip
+    regions = [
+        of_exposure | circle | {"mask": m, "role": role, "include": include, "number": n}
+        for m, role, include, n in given
     ]
-    plain = REGION | {"obsid": "1", "exposure": "pnS003"}
-    box, ellipse, inner, outer, polygon = picture.outlines(
-        rows("xmm.regions", *(plain | {"number": n} | row for n, row in enumerate(given, 1)))
+    parts = {
+        table: home.store.arrow(
+            f"SELECT * REPLACE ('K' AS release) FROM {table} WHERE release = 'R'"
+        )
+        for table in ("xmm.images", "xmm.observations")
+    }
+    parts["xmm.regions"] = rows("xmm.regions", *regions)
+    home.store.replace(
+        "K", list(parts), parts.items(), fingerprint="k", code_version="1", message="test"
     )
-    np.testing.assert_allclose(box, [(11, 18), (11, 22), (9, 22), (9, 18)])
-    far = np.hypot(*ellipse.T)
-    assert far.max() == pytest.approx(3)
-    assert far.min() == pytest.approx(1)
-    x, y = ellipse[far.argmax()]
+    figure = picture.plot(home, obsid, "K")
+    # What is drawn in any panel is said in the first.
+    said = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert said == ["a: cut out", "b: cut out", "b: kept"]
+    axes = figure.axes[4]
+    drawn = [(c.get_label(), len(c.get_paths())) for c in axes.collections]
+    assert [d for d in drawn if not d[0].startswith("_")] == [
+        ("a: cut out", 1), ("b: cut out", 1), ("b: kept", 1),
+    ]  # fmt: skip
+    assert len(drawn) == 4
+
+
+def outlines_of(*given):
+    names = [g[0] for g in given]
+    r = [[*g[1], *[np.nan] * (4 - len(g[1]))] for g in given]
+    angles = [[*g[2], *[np.nan] * (2 - len(g[2]))] for g in given]
+    vertices = {i: np.array(g[3], float) for i, g in enumerate(given) if len(g) > 3}
+    n = len(given)
+    return picture.outlines(make(names, [1.0] * n, [2.0] * n, r, angles, vertices=vertices))
+
+
+def test_outlines_are_turned_and_stretched():
+    ((box,),) = outlines_of(("ROTBOX", [4, 2], [90]))
+    np.testing.assert_allclose(box - (1, 2), [(1, -2), (1, 2), (-1, 2), (-1, -2)], atol=1e-12)
+    ((ellipse,),) = outlines_of(("ELLIPSE", [3, 1], [30]))
+    far = np.hypot(*(ellipse - (1, 2)).T)
+    assert (far.min(), far.max()) == pytest.approx((1, 3))
+    x, y = ellipse[far.argmax()] - (1, 2)
     assert np.degrees(np.arctan2(y, x)) % 180 == pytest.approx(30)
-    np.testing.assert_allclose(np.hypot(*(inner - 1).T), 1)
-    np.testing.assert_allclose(np.hypot(*(outer - 1).T), 2)
-    assert polygon.tolist() == [[0, 0], [1, 0], [0, 1]]
+    ((box,),) = outlines_of(("RECTANGLE", [], [], [(0, 0), (2, 4)]))
+    np.testing.assert_allclose(box, [(0, 0), (2, 0), (2, 4), (0, 4)])
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        ("ANNULUS", [1, 2], []),
+        ("ELLIPTANNULUS", [1, 2, 3, 4], [20, 70]),
+        ("PIE", [1, 3], [300, 40]),
+        ("POLYGON", [], [], [(0, 0), (3, 0), (0, 3)]),
+    ],
+    ids=lambda s: s[0],
+)
+def test_an_outline_holds_what_the_region_does(shape):
+    (edges,) = outlines_of(shape)
+    x, y = np.random.default_rng(0).uniform(-4, 7, (2, 4000))
+    regions = make([shape[0]], [1.0], [2.0], [shape[1] or [np.nan]], [shape[2] or [np.nan]],
+                   vertices={0: np.array(shape[3], float)} if len(shape) > 3 else {})  # fmt: skip
+    # Curves are drawn with 48 corners.
+    within = [MplPath(edge).contains_points(np.stack([x, y], axis=1)) for edge in edges]
+    different = np.logical_xor.reduce(within) != contains(regions, x, y)
+    assert different.mean() < 0.003
+
+
+def test_points_have_no_outline():
+    assert outlines_of(("POINT", [], []), ("SECTOR", [], [10, 20])) == []

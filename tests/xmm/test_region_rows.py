@@ -14,7 +14,7 @@ TRIANGLE = np.array([(0.0, 0.0), (3.0, 0.0), (0.0, 3.0)])
 def regions():
     return make(
         ["ROTBOX", "CIRCLE", "POLYGON", "PIE", "POINT"],
-        [1, 2, 0, 4, 5], [6, 7, 0, 9, 10],
+        [1, 2, NAN, 4, 5], [6, 7, NAN, 9, 10],
         [[3, 2], [4, NAN], [NAN, NAN], [1, 5], [NAN, NAN]],
         [[30, NAN], [NAN, NAN], [NAN, NAN], [10, 20], [NAN, NAN]],
         [False, False, True, True, True], [1, 1, 2, 3, 4], {2: TRIANGLE},

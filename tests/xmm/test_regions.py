@@ -80,6 +80,40 @@ def test_all_tables_and_ds9_files_select_the_same_sky(tmp_path, images, pixels, 
     assert 0.1 < reference.mean() < 0.9
 
 
+@pytest.mark.parametrize("frame", ["sky", "det", "fk5"])
+def test_ds9_files_are_taken_as_masks_again(tmp_path, images, pixels, frame):
+    made = region_tables(pixels, images[:1], tmp_path / "out")
+    drawn = next(p for p in made.exposures[0].ds9 if p.name == f"pnS003-bkg_region-{frame}.reg")
+    again = region_tables(drawn, images[:1], tmp_path / "again")
+    x, y = RNG.uniform(15000, 37000, (2, 20_000))
+    first, second = (contains(m.exposures[0].tables[0], x, y) for m in (made, again))
+    # But for those within a rounding of the edge.
+    assert (first != second).sum() <= 2
+    assert 0.1 < first.mean() < 0.9
+
+
+def test_a_polygon_across_right_ascension_0(tmp_path):
+    at = dict.fromkeys(("RA_PNT", "REFXCRVL", "CRVAL1"), 0.01)
+    path = tmp_path / "m.reg"
+    corners = np.array([(359.98, -28.4), (0.02, -28.4), (0.0, -28.35)])
+    path.write_text(f"fk5\npolygon({','.join(str(v) for v in corners.ravel())})\n")
+    made = region_tables(path, [image(tmp_path / "pnS003.fits", **at)], tmp_path / "out")
+    regions, *_ = read_region_table(made.exposures[0].tables[0])
+    expected = made.exposures[0].exposure.sky.of_sky(*corners.T)
+    np.testing.assert_allclose(regions.vertices[0].T, expected, atol=2e-3)
+
+
+def test_a_region_that_only_reaches_into_the_field_counts(tmp_path, images):
+    path = tmp_path / "m.csv"
+    for radius, reaches in ((3600, True), (60, False)):
+        path.write_text(f"ra,dec,radius\n{RA},{DEC + 0.8},{radius}\n")
+        if reaches:
+            assert region_tables(path, images, tmp_path / "out").exposures
+        else:
+            with pytest.raises(InputError, match="does not lie on the image"):
+                region_tables(path, images, tmp_path / "out")
+
+
 def test_labels_have_tables_of_their_own(tmp_path, images):
     labels = np.zeros((20, 20), np.int16)
     labels[:5, :5], labels[10:, 10:] = 3, 12
@@ -131,8 +165,10 @@ def test_nothing_is_written_where_anything_is_wrong(tmp_path, images, pixels):
     far = mask(tmp_path / "far.fits", PIXELS, ra=10.0, dec=40.0)
     with pytest.raises(InputError, match="does not lie on the image of 0862471101 pnS003"):
         region_tables(far, images, out)
-    with pytest.raises(InputError, match="is of 0862471101 pnS003, as is"):
-        region_tables(pixels, [images[0], image(tmp_path / "again.fits", "EPN", (2, 2))], out)
+    again = image(tmp_path / "again.fits", "EPN", (2, 2))
+    for twice in ([images[0], again], [again, again]):
+        with pytest.raises(InputError, match="is of 0862471101 pnS003, as is"):
+            region_tables(pixels, twice, out)
     stray = events(tmp_path / "e.fits", [1, 2, 3], [4, 5, 6], [7, 8, 9], [1, 2, 3],
                    OBS_ID="0000000001")  # fmt: skip
     with pytest.raises(LacusError, match="is of 0000000001 pnS003, but the images are of"):

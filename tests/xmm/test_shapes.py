@@ -22,6 +22,7 @@ def every_shape():
     """One region of each shape, sky pixels."""
     names = ["CIRCLE", "ROTBOX", "ELLIPSE", "ANNULUS", "ELLIPTANNULUS", "PIE", "POLYGON", "POINT"]
     x, y = np.arange(20000.0, 28000, 1000), np.arange(24000.0, 32000, 1000)
+    x[6] = np.nan
     r = [[300], [1800, 600], [500, 200], [100, 400], [100, 200, 300, 500], [100, 700], [], []]
     angle = [[], [30], [70], [], [20, 40], [300, 40], [], []]
     fill = [np.array([*v, *[np.nan] * (4 - len(v))]) for v in r]

@@ -83,6 +83,9 @@ def test_points_that_do_not_fit_are_refused(images, points):
     pn["detx"][3] += 400
     with pytest.raises(InputError, match=r"pnS003-control\.csv: does not fit .* pnS003"):
         tables.observations(images, pa.Table.from_pylist(rows, points.schema))
+    pn["forced"] = True
+    found = tables.observations(images, pa.Table.from_pylist(rows, points.schema)).to_pylist()
+    assert max(row["residual_max"] or 0 for row in found) > 10
 
 
 # A mask of two boxes that are cut out, one box that is kept, and what encloses all;
@@ -202,6 +205,23 @@ def test_the_same_rows_make_the_same_bytes(made, observed, masks, mask_regions):
     for _ in tables.regions(observed, masks, mask_regions, again.__setitem__, print):
         pass
     assert again == made[1]
+
+
+def test_detector_pixels_are_rounded_where_that_is_wanted(made, observed, masks, mask_regions):
+    at = observed.schema.get_field_index("sas_compatible")
+    assert observed["sas_compatible"].to_pylist() == [False] * observed.num_rows
+    wanted = observed.set_column(at, "sas_compatible", pa.repeat(True, observed.num_rows))
+    rounded = pa.concat_tables(
+        rows
+        for name, rows in tables.regions(wanted, masks, mask_regions, lambda *_: None, print)
+        if name == "xmm.regions"
+    )
+    exact = made[0]["xmm.regions"]
+    moved = np.abs(np.subtract(rounded["x"].to_numpy(), exact["x"].to_numpy()))
+    in_det = np.equal(exact["frame"].to_numpy(), "det")
+    assert (moved[~in_det] == 0).all()
+    assert (moved[in_det] > 0).all()
+    assert moved.max() < 1.2
 
 
 def test_a_mask_that_lies_elsewhere_is_said(made):

@@ -29,7 +29,9 @@ def insert(tables, name: str, *rows: dict[str, Any]) -> None:
 
 def test_exposure_masks(tables):
     insert(tables, "xmm.observations", {}, {"release": "S"}, {"exposure": "pnS004"})
-    insert(tables, "xmm.masks", {}, {"mask": "list", "pixels_excluded": None, "kind": "ds9"})
+    cut_out = {"mask": "list", "pixels_excluded": None, "kind": "ds9", "boxes_excluded": 7}
+    kept = {"mask": "only", "pixels_excluded": None, "kind": "ds9", "boxes_excluded": 0}
+    insert(tables, "xmm.masks", {}, cut_out, kept)
     insert(
         tables,
         "xmm.region_tables",
@@ -37,6 +39,7 @@ def test_exposure_masks(tables):
         {"expression": "in det", "frame": "det"},
         {"expression": "kept", "role": "mask", "rows": 3},
         {"mask": "list", "rows": 7},
+        {"mask": "only", "role": "mask", "expression": "what is kept"},
     )
     found = tables.execute("FROM xmm.exposure_masks ORDER BY mask").to_arrow_table().to_pylist()
     assert found == [
@@ -47,6 +50,7 @@ def test_exposure_masks(tables):
             "residual_p95": 0.01, "expression_sky": sky, "expression_det": det,
         }
         for mask, regions, area, sky, det in (
-            ("list", 7, None, "e", None), ("m", 2, 1.0, "in sky", "in det")
+            ("list", 7, None, "e", None), ("m", 2, 1.0, "in sky", "in det"),
+            ("only", 0, None, "what is kept", None),
         )
     ]  # fmt: skip
