@@ -145,7 +145,13 @@ def expected_counts(spectrum: Spectrum, response: Response, model: npt.ArrayLike
     """
     if not response.includes_area:
         raise LacusError("the response has no effective area; compose it with one first")
-    positions = channel_positions(response, spectrum.channel, len(spectrum.values))
+    channels, detector = len(spectrum.values), spectrum.about.get("detchans")
+    if channels < response.n_channels and detector not in (None, response.n_channels):
+        raise LacusError(
+            f"the spectrum is of a detector of {detector} channels and the response of one of "
+            f"{response.n_channels}; expected the same"
+        )
+    positions = channel_positions(response, spectrum.channel, channels)
     return fold(response, model)[..., positions] * effective_exposure(spectrum)
 
 
@@ -165,9 +171,10 @@ def channel_positions(
     Returns
     -------
     ndarray of int64, shape (channels,)
-        Columns of the matrix. Spectra as long as the response go with it channel by channel,
-        even if one counts from 0 and the other from 1; a shorter one, which leaves channels
-        out as OGIP/92-007 allows, goes by number.
+        Columns of the matrix. A spectrum as long as the response goes with it channel by
+        channel, even if one counts from 0 and the other from 1, as long as its own numbers
+        follow each other; another, as a shorter one, which leaves channels out as OGIP/92-007
+        allows, goes by number.
 
     Raises
     ------
@@ -175,7 +182,8 @@ def channel_positions(
         The spectrum has more channels, channels the response does not have, or fewer channels
         without numbers.
     """
-    if channels == response.n_channels:
+    in_step = channel is None or bool(np.all(np.diff(channel) == 1))
+    if channels == response.n_channels and in_step:
         return np.arange(channels)
     if channel is None or channels > response.n_channels:
         raise LacusError(

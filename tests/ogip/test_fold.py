@@ -162,12 +162,18 @@ def test_counts_are_expected_in_the_channels_of_the_spectrum():
         expected_counts(replace(some, exposure=None), composed, [1.0, 0, 0])
     with pytest.raises(LacusError, match="channel 9"):
         expected_counts(replace(some, channel=np.array([1, 9])), composed, [1.0, 0, 0])
+    with pytest.raises(LacusError, match="detector of 2 channels and the response of one of 6"):
+        expected_counts(replace(some, about={"detchans": 2}), composed, [1.0, 0, 0])
+    of_six = replace(some, about={"detchans": 6})
+    np.testing.assert_allclose(expected_counts(of_six, composed, [1.0, 0, 0]), [100, 25])
 
 
 def test_spectra_of_the_same_length_go_channel_by_channel():
     bare = response(GROUPS)
     assert channel_positions(bare, np.arange(6), 6).tolist() == [0, 1, 2, 3, 4, 5]
     assert channel_positions(bare, None, 6).tolist() == [0, 1, 2, 3, 4, 5]
+    backwards = np.array([6, 5, 4, 3, 2, 1])
+    assert channel_positions(bare, backwards, 6).tolist() == [5, 4, 3, 2, 1, 0]
 
 
 def test_spectra_with_channels_left_out_go_by_number():
