@@ -52,31 +52,43 @@ _AREA = _Kind("area", "ancrfile", "area_id")
 class _Candidates:
     """Rows of one kind by file, and by what their names say."""
 
-    def __init__(self, kind: _Kind, rows: Sequence[Row], named_alike: Sequence[Row]) -> None:
+    def __init__(
+        self,
+        kind: _Kind,
+        rows: Sequence[Row],
+        named_alike: Sequence[Row],
+        copies: Mapping[str, Sequence[str]],
+    ) -> None:
         self.kind = kind
+        self._copies = copies
         self._by_path: dict[str, list[Row]] = defaultdict(list)
         self._by_row: dict[tuple[str, int], list[Row]] = defaultdict(list)
         self._by_base: dict[str, set[str]] = defaultdict(set)
         self._by_stem: dict[tuple[str, str], set[str]] = defaultdict(set)
         for row in rows:
-            path = _file(row["path"])
-            self._by_path[path].append(row)
-            self._by_base[os.path.basename(path)].add(path)
-            if row.get("row"):
-                self._by_row[path, row["row"]].append(row)
+            for path in self._paths(row):
+                self._by_path[path].append(row)
+                self._by_base[os.path.basename(path)].add(path)
+                if row.get("row"):
+                    self._by_row[path, row["row"]].append(row)
         for row in named_alike:
-            path = _file(row["path"])
-            if name := stem(path):
-                self._by_stem[os.path.dirname(path), name].add(path)
-                if row.get("obs_id"):
-                    self._by_stem[row["obs_id"], name].add(path)
+            for path in self._paths(row):
+                if name := stem(path):
+                    self._by_stem[os.path.dirname(path), name].add(path)
+                    if row.get("obs_id"):
+                        self._by_stem[row["obs_id"], name].add(path)
+
+    def _paths(self, row: Row) -> list[str]:
+        """Where the file of a row is: it may have been copied."""
+        return [_file(path) for path in (row["path"], *self._copies.get(row["path"], ()))]
 
     def named(self, spectrum: Row, name: str) -> str | None:
         """File that a keyword names, relative to that of the spectrum."""
-        folder = os.path.dirname(spectrum["path"])
-        for place in (os.path.join(folder, name), os.path.join(folder, os.path.basename(name))):
-            if _file(place) in self._by_path:
-                return _file(place)
+        for folder in map(os.path.dirname, self._paths(spectrum)):
+            for place in (name, os.path.basename(name)):
+                path = _file(os.path.join(folder, place))
+                if path in self._by_path:
+                    return path
         return None
 
     def given(self, name: str) -> str | None:
@@ -86,15 +98,17 @@ class _Candidates:
             path for path in self._by_base.get(os.path.basename(wanted), ())
             if f"/{path}".endswith("/" + wanted.lstrip("/"))
         ]  # fmt: skip
-        return found[0] if len(found) == 1 else None
+        # Copies are all the same.
+        of = {tuple(row[self.kind.key] for row in self._by_path[path]) for path in found}
+        return found[0] if len(of) == 1 else None
 
     def alike(self, spectrum: Row) -> list[str]:
         """Files called like that of the spectrum: beside it, else of the same observation."""
-        path = _file(spectrum["path"])
-        if not (name := stem(path)):
-            return []
-        beside = self._by_stem.get((os.path.dirname(path), name), set())
-        return sorted(beside or self._by_stem.get((spectrum["obs_id"], name), set()))
+        places = [(os.path.dirname(path), stem(path)) for path in self._paths(spectrum)]
+        for known in (places, [(spectrum["obs_id"], name) for _, name in places]):
+            if found := {path for place in known for path in self._by_stem.get(place, ())}:
+                return sorted(found)
+        return []
 
     def rows(self, path: str, spectrum: Row, wanted: Reference) -> list[Row]:
         """Rows of a file that a spectrum may be meant to go with, best one alone."""
@@ -122,6 +136,7 @@ def pair(
     responses: pa.Table,
     areas: pa.Table,
     options: Mapping[str, Mapping[str, str]] | None = None,
+    copies: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """Find what goes with each spectrum.
 
@@ -133,6 +148,9 @@ def pair(
     options : mapping, optional
         By SHA-256 of a spectrum's file, the options of its registration: ``background``,
         ``response``, ``area``.
+    copies : mapping, optional
+        Path of a file that is not in the lake -> path of the one of the same bytes that is: a
+        response is stored once, in however many folders it lies.
 
     Returns
     -------
@@ -140,12 +158,15 @@ def pair(
         Rows of `ogip.pairs`, in the order of `spectra`.
     """
     given = options or {}
+    also: dict[str, list[str]] = defaultdict(list)
+    for copy, original in (copies or {}).items():
+        also[original].append(copy)
     rows = spectra.select(SPECTRA).to_pylist()
-    backgrounds = _Candidates(_BACKGROUND, rows, [row for row in rows if _is_background(row)])
+    backgrounds = _Candidates(_BACKGROUND, rows, [row for row in rows if _is_background(row)], also)
     found = responses.select(RESPONSES).to_pylist()
-    matrices = _Candidates(_RESPONSE, found, found)
+    matrices = _Candidates(_RESPONSE, found, found, also)
     found = [_with_range(row) for row in areas.select(AREAS).to_pylist()]
-    curves = _Candidates(_AREA, found, found)
+    curves = _Candidates(_AREA, found, found, also)
     paired = [
         _paired(row, backgrounds, matrices, curves, given.get(row["file_sha256"], {}))
         for row in rows
@@ -227,14 +248,15 @@ def _find(
             return _noted(rows[0], misfit(rows[0]), keyword, problems), "keyword"
         which = f"names {len(rows)} in its file" if path else "is not there"
         problems.append(f"{keyword} {which}")
-    found = [
-        row
+    # By identifier, as a file and its copy are one.
+    found = {
+        row[kind.key]: row
         for path in candidates.alike(spectrum)
         for row in candidates.rows(path, spectrum, Reference(path, None, None))
         if _same_instrument(spectrum, row) and not misfit(row)
-    ]
+    }
     if len(found) == 1:
-        return found[0], "name"
+        return next(iter(found.values())), "name"
     if found:
         problems.append(f"{len(found)} {kind.name} files are called alike: none is taken")
     if name := options.get(kind.name):

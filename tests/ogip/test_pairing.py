@@ -32,12 +32,13 @@ def area(name: str, **more: Any) -> dict[str, Any]:
             "instrument": "I", **more}  # fmt: skip
 
 
-def paired(spectra, responses=(), areas=(), options=None) -> list[dict[str, Any]]:
+def paired(spectra, responses=(), areas=(), options=None, copies=None) -> list[dict[str, Any]]:
     found = pair(
         table("ogip.spectra", SPECTRA, list(spectra)),
         table("ogip.responses", RESPONSES, list(responses)),
         table("ogip.effective_area", AREAS, list(areas)),
         options,
+        copies,
     )
     assert found.schema == contracts.table("ogip.pairs").schema()
     return found.to_pylist()
@@ -124,6 +125,38 @@ def test_by_option_last():
     assert found["area_id"] is None
     assert found["problems"] == ["option area 'none.arf' is not there"]
     assert (found["missing"], found["foldable"]) == (["area"], False)
+
+
+def test_a_response_that_lies_in_two_folders_is_one():
+    """Missions deliver the same RMF with every observation; the lake has it once."""
+    folders = ("/in/1/", "/in/2/")
+    rows = [spectrum(f"x{f[-2]}", path=f"{f}x.pi", obs_id="7", **NAMED) for f in folders]
+    rows.append(spectrum("b", path="/in/1/b.pi", content="BKG"))
+    given = [response("r", path="/in/1/r.rmf")], [area("a", path="/in/1/a.arf")]
+    copies = {f"/in/2/{name}": f"/in/1/{name}" for name in ("b.pi", "r.rmf", "a.arf")}
+    one, other, _ = paired(rows, *given, copies=copies)
+    for row in (one, other):
+        assert (row["background_id"], row["response_id"], row["area_id"]) == ("b", "r", "a")
+        assert row["response_from"] == "keyword"
+        assert (row["problems"], row["foldable"]) == ([], True)
+    _, without, _ = paired(rows, *given)
+    assert without["problems"][1:] == ["RESPFILE 'r.rmf' is not there"]
+    # By name, beside the copy and by observation; by option, whichever of them is meant.
+    alike = {"/in/2/x.rmf": "/in/1/x.rmf", "/in/3/x.rmf": "/in/1/x.rmf"}
+    given = [response("r", path="/in/1/x.rmf")], [area("a", path="/in/1/x.arf")]
+    for folder in ("1", "2", "4"):
+        [row] = paired([spectrum("x", path=f"/in/{folder}/x.pi")], *given, copies=alike)
+        assert row["response_id"] == (None if folder == "4" else "r")
+    options = {"x": {"response": "x.rmf"}}
+    [row] = paired([spectrum("x", path="/in/4/y.pi")], *given, options, alike)
+    assert (row["response_id"], row["response_from"]) == ("r", "option")
+
+
+def test_a_spectrum_that_lies_in_two_folders_has_the_files_of_both():
+    rows = [spectrum("x.pi", path="/in/1/x.pi", respfile="r.rmf")]
+    matrix = response("r", path="/in/2/r.rmf", includes_area=True)
+    [row] = paired(rows, [matrix], copies={"/in/2/x.pi": "/in/1/x.pi"})
+    assert (row["response_id"], row["response_from"]) == ("r", "keyword")
 
 
 def test_what_does_not_fit_is_said_and_never_foldable():
@@ -213,7 +246,9 @@ def test_the_cost_is_linear_in_the_rows():
 
     from lake.ogip import pairing
 
-    candidates = pairing._Candidates(pairing._BACKGROUND, [Counted(r) for r in rows], rows[size:])
+    candidates = pairing._Candidates(
+        pairing._BACKGROUND, [Counted(r) for r in rows], rows[size:], {}
+    )
     for row in rows[:size]:
         for path in candidates.alike({**row, "obs_id": None}):
             assert len(candidates.rows(path, row, pairing.Reference(path, None, None))) == 1
