@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from lake import contracts
 from lake.ogip.names import Reference, is_background, plain, reference, stem
+from lake.ogip.rmf import ROW_SUM
 
 Row = dict[str, Any]
 
@@ -25,7 +26,7 @@ SPECTRA = (
 )  # fmt: skip
 RESPONSES = (
     "response_id", "path", "hdu", "extname", "telescope", "instrument", "detector", "includes_area",
-    "t_start", "t_stop", "n_energies", "n_channels", "energy_min", "energy_max",
+    "t_start", "t_stop", "n_energies", "n_channels", "energy_min", "energy_max", "max_row_sum",
 )  # fmt: skip
 AREAS = (
     "area_id", "path", "hdu", "row", "extname", "telescope", "instrument", "obs_id", "n_energies",
@@ -124,7 +125,8 @@ class _Candidates:
         if len(rows) > 1:
             # A file may hold source and background.
             rows = [row for row in rows if row.get("content") == "BKG"] or rows
-        return _in_time(spectrum, rows) if len(rows) > 1 else rows
+        rows = _in_time(spectrum, rows) if len(rows) > 1 else rows
+        return _as_one(rows) if self.kind is _RESPONSE and len(rows) > 1 else rows
 
 
 def _file(path: str) -> str:
@@ -198,14 +200,13 @@ def _paired(
     response, how_response = _find(
         spectrum, matrices, options, problems, lambda row: _channel_misfit(spectrum, row)
     )
-    if response is None:
-        missing += ["response"]
-    elif not response["includes_area"]:
-        matrix = response
+    missing += [] if response else ["response"]
+    if response is None or not response["includes_area"]:
         area, how_area = _find(
-            spectrum, curves, options, problems, lambda row: _energy_misfit(matrix, row)
+            spectrum, curves, options, problems, lambda row: _energy_misfit(response, row)
         )
-        missing += [] if area else ["area"]
+        # Whether one is needed, the response says.
+        missing += ["area"] if response and not area else []
     fits = response is not None and not _channel_misfit(spectrum, response)
     if fits and response is not None and not response["includes_area"]:
         fits = area is not None and not _energy_misfit(response, area)
@@ -216,6 +217,7 @@ def _paired(
         "background_from": how_background,
         "response_id": response and response["response_id"],
         "response_from": how_response,
+        "response_parts": response and response.get("parts"),
         "response_kind": response and ("rsp" if response["includes_area"] else "rmf"),
         "area_id": area and area["area_id"],
         "area_from": how_area,
@@ -279,10 +281,12 @@ def _of_extension(rows: list[Row], extension: str | None) -> list[Row]:
     """Rows of the HDU that brackets name."""
     if extension is None:
         return rows
-    name = extension.partition(",")[0].strip()
+    name, _, version = (word.strip() for word in extension.partition(","))
     if name.isdigit():
         return [row for row in rows if row["hdu"] == int(name)]
-    return [row for row in rows if (row["extname"] or "").casefold() == name.casefold()]
+    rows = [row for row in rows if (row["extname"] or "").casefold() == name.casefold()]
+    # EXTVER counts the HDUs of one name.
+    return rows[int(version) - 1 : int(version)] if version.isdigit() else rows
 
 
 def _in_time(spectrum: Row, rows: list[Row]) -> list[Row]:
@@ -300,6 +304,22 @@ def _in_time(spectrum: Row, rows: list[Row]) -> list[Row]:
         return outside, abs(centre - middle)
 
     return [min(rows, key=away)]
+
+
+def _as_one(rows: list[Row]) -> list[Row]:
+    """Of matrices that add up to one, that of the finest energies, with the others as its parts.
+
+    A calorimeter's redistribution is split into a core in narrow bins and tails in wide ones
+    (CAL/GEN/92-002a, section 2.1). Their rows add up to 1 together, those of alternatives to 1
+    each; matrices with areas in them are always alternatives.
+    """
+    alike = {(row["n_channels"], row["t_start"], row["t_stop"]) for row in rows}
+    together = sum(row["max_row_sum"] for row in rows)
+    if len(alike) > 1 or any(row["includes_area"] for row in rows) or together > ROW_SUM:
+        return rows
+    finest = max(rows, key=lambda row: row["n_energies"])
+    parts = [row["response_id"] for row in rows if row is not finest]
+    return [{**finest, "parts": parts}]
 
 
 def _is_background(spectrum: Row) -> bool:
@@ -320,7 +340,9 @@ def _channel_misfit(spectrum: Row, other: Row) -> str | None:
     return f"has {other['n_channels']} channels, the spectrum {spectrum['n_channels']}"
 
 
-def _energy_misfit(response: Row, area: Row) -> str | None:
+def _energy_misfit(response: Row | None, area: Row) -> str | None:
+    if response is None:
+        return None
     if response["n_energies"] != area["n_energies"]:
         return f"has {area['n_energies']} energy bins, the matrix {response['n_energies']}"
     for edge in ("energy_min", "energy_max"):

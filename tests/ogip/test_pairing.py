@@ -23,7 +23,7 @@ def spectrum(name: str, **more: Any) -> dict[str, Any]:
 def response(name: str, **more: Any) -> dict[str, Any]:
     return {"response_id": name, "path": f"/in/{name}", "hdu": 1, "n_energies": 3,
             "n_channels": 5, "energy_min": 0.5, "energy_max": 3.0, "includes_area": False,
-            "telescope": "T", "instrument": "I", **more}  # fmt: skip
+            "telescope": "T", "instrument": "I", "max_row_sum": 1.0, **more}  # fmt: skip
 
 
 def area(name: str, **more: Any) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def paired(spectra, responses=(), areas=(), options=None, copies=None) -> list[d
     return found.to_pylist()
 
 
+NAMES_OF = ("BACKFILE 'b.pi'", "RESPFILE 'r.rmf'", "ANCRFILE 'a.arf'")
 NAMED = {"backfile": "b.pi", "respfile": "r.rmf", "ancrfile": "a.arf"}
 
 
@@ -52,7 +53,8 @@ def test_by_keyword_beside_the_file():
     x, b = paired(spectra, [response("r.rmf")], [area("a.arf")])
     assert x == {
         "release": "R", "spec_id": "x.pi", "background_id": "b.pi", "background_from": "keyword",
-        "response_id": "r.rmf", "response_from": "keyword", "response_kind": "rmf",
+        "response_id": "r.rmf", "response_from": "keyword", "response_parts": None,
+        "response_kind": "rmf",
         "area_id": "a.arf", "area_from": "keyword", "missing": [], "problems": [],
         "foldable": True, "file_sha256": "x.pi",
     }  # fmt: skip
@@ -140,7 +142,7 @@ def test_a_response_that_lies_in_two_folders_is_one():
         assert row["response_from"] == "keyword"
         assert (row["problems"], row["foldable"]) == ([], True)
     _, without, _ = paired(rows, *given)
-    assert without["problems"][1:] == ["RESPFILE 'r.rmf' is not there"]
+    assert without["problems"][1:] == [f"{k} is not there" for k in NAMES_OF[1:]]
     # By name, beside the copy and by observation; by option, whichever of them is meant.
     alike = {"/in/2/x.rmf": "/in/1/x.rmf", "/in/3/x.rmf": "/in/1/x.rmf"}
     given = [response("r", path="/in/1/x.rmf")], [area("a", path="/in/1/x.arf")]
@@ -224,6 +226,48 @@ def test_of_several_matrices_the_one_of_the_time_or_the_number():
     [row] = paired(timeless, matrices)
     assert row["response_id"] is None
     assert row["problems"][0] == "RESPFILE 'x.rsp2' names 3 in its file"
+
+
+def split(*parts: tuple[float, int], **more: Any) -> list[dict[str, Any]]:
+    """Matrices of one file: sums of their rows and numbers of energies."""
+    return [
+        response(f"m{n}", path="/in/x.rmf", hdu=n, extname="MATRIX", max_row_sum=total,
+                 n_energies=size, **more)
+        for n, (total, size) in enumerate(parts, 1)
+    ]  # fmt: skip
+
+
+def test_parts_of_a_response_are_taken_together():
+    """Resolve of XRISM: a core in narrow energy bins, tails in wide ones."""
+    rows = [spectrum("x.pi", respfile="x.rmf", ancrfile="a.arf")]
+    for matrices in (split((0.9, 3), (0.3, 1)), split((0.3, 1), (0.9, 3))):
+        [row] = paired(rows, matrices, [area("a.arf")])
+        core, tails = (m["response_id"] for m in sorted(matrices, key=lambda m: -m["n_energies"]))
+        assert (row["response_id"], row["response_parts"]) == (core, [tails])
+        assert (row["missing"], row["problems"], row["foldable"]) == (["background"], [], True)
+    [row] = paired([{**rows[0], "respfile": "x.rmf[MATRIX,2]"}], matrices, [area("a.arf")])
+    assert (row["response_id"], row["response_parts"]) == ("m2", None)
+
+
+@pytest.mark.parametrize(
+    "matrices",
+    [
+        split((0.9, 3), (0.9, 3)),
+        split((0.9, 3), (0.3, 3), includes_area=True),
+        [{**row, "t_start": float(n)} for n, row in enumerate(split((0.9, 3), (0.3, 1)))],
+        [{**row, "n_channels": 5 + n} for n, row in enumerate(split((0.9, 3), (0.3, 1)))],
+    ],
+)
+def test_alternatives_are_no_parts(matrices):
+    [row] = paired([spectrum("y.pi", respfile="x.rmf")], matrices)
+    assert (row["response_id"], row["response_parts"]) == (None, None)
+    assert row["problems"] == ["RESPFILE 'x.rmf' names 2 in its file"]
+
+
+def test_an_area_is_found_without_a_response():
+    [row] = paired([spectrum("x.pi", **NAMED)], (), [area("a.arf")])
+    assert (row["area_id"], row["area_from"], row["foldable"]) == ("a.arf", "keyword", False)
+    assert row["missing"] == ["background", "response"]
 
 
 def test_a_net_spectrum_needs_no_background():
