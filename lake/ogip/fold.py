@@ -172,7 +172,7 @@ def _in_wider_bins(finest: Response, wider: Response, flux: FloatArray) -> Float
             "expected bins made of whole bins"
         )
     sums = np.zeros((*flux.shape[:-1], wider.n_energies))
-    np.add.at(sums, (..., of), flux[..., inside])
+    np.add.at(sums.T, of, flux[..., inside].T)
     return sums
 
 
