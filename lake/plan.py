@@ -1,5 +1,6 @@
 """What an ingest has to do: the registered files of a release against those in the lake."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -125,6 +126,33 @@ def plan(home: Home, mission: str, release: str) -> Plan:
         return _nothing_new(rows, mission, release)
     known = [_record(row, mission, release) for row in rows]
     return compare(*_registered(listings, known), known)
+
+
+def copies(home: Home, mission: str, release: str) -> dict[str, str]:
+    """Registered files that the lake has under another path, where that one has the same bytes.
+
+    Returns
+    -------
+    dict of str to str
+        Path of the copy -> path of the file in the lake.
+    """
+    if not home.store.exists:
+        return {}
+    with home.store.reader() as connection:
+        rows = connection.execute(_FILES, [mission, release]).fetchall()
+    known = [_record(row, mission, release) for row in rows if row[7] == "committed"]
+    paths = {str(r.file.path) for r in known}
+    by_sha256 = {r.file.sha256: str(r.file.path) for r in known}
+    sizes = {r.file.size for r in known}
+    found = {}
+    for listing in _listings(home, mission, release):
+        for name, stat in listing.files:
+            if name in paths or isinstance(stat, OSError) or stat.st_size not in sizes:
+                continue
+            with contextlib.suppress(OSError):
+                if original := by_sha256.get(inputs.sha256(Path(name))):
+                    found[name] = original
+    return found
 
 
 def describe(todo: Plan) -> str:
@@ -274,7 +302,8 @@ def _registered(listings: list[_Listing], known: list[Record]) -> tuple[list[Rec
     """Registered files as they are now, and paths that cannot be read."""
     hashes = {(str(r.file.path), r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
     # A known file that was moved or touched is recognised by its bytes, without being taken again.
-    likenesses = {(r.file.path.name, r.file.size) for r in known}
+    # So is a copy, whatever it is called: of equal bytes there is one file in the lake.
+    likenesses = {r.file.size for r in known}
     files, unreadable = [], []
     for listing in listings:
         role, source = listing.role, listing.source
@@ -286,7 +315,7 @@ def _registered(listings: list[_Listing], known: list[Record]) -> tuple[list[Rec
                     raise stat
                 stamp = (stat.st_size, stat.st_mtime_ns)
                 sha256 = hashes.get((name, *stamp), "")
-                later = isinstance(role, RecordRole) and (path.name, stamp[0]) not in likenesses
+                later = isinstance(role, RecordRole) and stamp[0] not in likenesses
                 if not sha256 and not later:
                     sha256 = inputs.sha256(path)
                 files.append(Record(InputFile(path, *named, *stamp, sha256), role.version, "new"))

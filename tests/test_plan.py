@@ -205,3 +205,19 @@ def test_a_fingerprint_is_of_content_options_and_reader_alone(home):
         [],
     ]
     assert len({fingerprint(records) for records in others}) == len(others)
+
+
+def test_copies_are_registered_files_that_the_lake_has_under_another_path(home):
+    write(home, "a.csv", "A,1")
+    write(home, "b.csv", "B,1")
+    source = Source("csc", "R", "detections", (home.root.parent / "in",))
+    home.add(source)
+    assert planning.copies(home, "csc", "R") == {}
+    ingest(home, "csc", "R")
+    folder = home.root.parent / "in" / "again"
+    folder.mkdir()
+    copy = shutil.copy(home.root.parent / "in" / "a.csv", folder / "other.csv")
+    write(home, "c.csv", "C,1")  # as long as the others
+    assert planning.copies(home, "csc", "R") == {
+        str(copy): str(home.root.parent / "in" / "a.csv")
+    }  # fmt: skip

@@ -107,13 +107,15 @@ class Groups:
         names = [name.upper() for name in self._hdu.columns]
         keyword = f"TLMIN{names.index('F_CHAN') + 1}"
         written, given = self._hdu.header.get(keyword), whole(self._hdu.header, keyword)
+        begins = None if channels is None else int(channels.channel[0])
         if given is not None and not isinstance(written, str):
-            return given, "TLMIN", None
+            note = f"{keyword} is {given}, EBOUNDS begins with channel {begins}"
+            return given, "TLMIN", None if begins in (None, given) else note
         candidates = []
         if given is not None:
             candidates.append((given, "TLMIN", f"{keyword} is the text {written!r}"))
-        if channels is not None:
-            candidates.append((int(channels.channel[0]), "EBOUNDS", f"{keyword} is missing"))
+        if begins is not None:
+            candidates.append((begins, "EBOUNDS", f"{keyword} is missing"))
         candidates += [
             (n, "assumed", f"{keyword} is missing: channels are taken to start at {n}")
             for n in (1, 0)

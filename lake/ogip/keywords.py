@@ -7,7 +7,8 @@ from lake.formats.fits import Header
 
 _TRUE = ("T", "TRUE", "YES", "1")
 _FALSE = ("F", "FALSE", "NO", "0")
-_NO_FILE = ("", "NONE", "NULL", "N/A")
+#: ``%match%`` leaves it to a program to find the file.
+_NO_FILE = ("", "NONE", "NULL", "N/A", "%MATCH%")
 
 #: Factor to keV by the unit in capitals.
 _TO_KEV = {"KEV": 1.0, "EV": 1e-3, "MEV": 1e3, "GEV": 1e6, "TEV": 1e9}

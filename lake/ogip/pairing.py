@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from lake import contracts
 from lake.ogip.names import Reference, is_background, plain, reference, stem
+from lake.ogip.rmf import ROW_SUM
 
 Row = dict[str, Any]
 
@@ -25,7 +26,7 @@ SPECTRA = (
 )  # fmt: skip
 RESPONSES = (
     "response_id", "path", "hdu", "extname", "telescope", "instrument", "detector", "includes_area",
-    "t_start", "t_stop", "n_energies", "n_channels", "energy_min", "energy_max",
+    "t_start", "t_stop", "n_energies", "n_channels", "energy_min", "energy_max", "max_row_sum",
 )  # fmt: skip
 AREAS = (
     "area_id", "path", "hdu", "row", "extname", "telescope", "instrument", "obs_id", "n_energies",
@@ -52,31 +53,43 @@ _AREA = _Kind("area", "ancrfile", "area_id")
 class _Candidates:
     """Rows of one kind by file, and by what their names say."""
 
-    def __init__(self, kind: _Kind, rows: Sequence[Row], named_alike: Sequence[Row]) -> None:
+    def __init__(
+        self,
+        kind: _Kind,
+        rows: Sequence[Row],
+        named_alike: Sequence[Row],
+        copies: Mapping[str, Sequence[str]],
+    ) -> None:
         self.kind = kind
+        self._copies = copies
         self._by_path: dict[str, list[Row]] = defaultdict(list)
         self._by_row: dict[tuple[str, int], list[Row]] = defaultdict(list)
         self._by_base: dict[str, set[str]] = defaultdict(set)
         self._by_stem: dict[tuple[str, str], set[str]] = defaultdict(set)
         for row in rows:
-            path = _file(row["path"])
-            self._by_path[path].append(row)
-            self._by_base[os.path.basename(path)].add(path)
-            if row.get("row"):
-                self._by_row[path, row["row"]].append(row)
+            for path in self._paths(row):
+                self._by_path[path].append(row)
+                self._by_base[os.path.basename(path)].add(path)
+                if row.get("row"):
+                    self._by_row[path, row["row"]].append(row)
         for row in named_alike:
-            path = _file(row["path"])
-            if name := stem(path):
-                self._by_stem[os.path.dirname(path), name].add(path)
-                if row.get("obs_id"):
-                    self._by_stem[row["obs_id"], name].add(path)
+            for path in self._paths(row):
+                if name := stem(path):
+                    self._by_stem[os.path.dirname(path), name].add(path)
+                    if row.get("obs_id"):
+                        self._by_stem[row["obs_id"], name].add(path)
+
+    def _paths(self, row: Row) -> list[str]:
+        """Where the file of a row is: it may have been copied."""
+        return [_file(path) for path in (row["path"], *self._copies.get(row["path"], ()))]
 
     def named(self, spectrum: Row, name: str) -> str | None:
         """File that a keyword names, relative to that of the spectrum."""
-        folder = os.path.dirname(spectrum["path"])
-        for place in (os.path.join(folder, name), os.path.join(folder, os.path.basename(name))):
-            if _file(place) in self._by_path:
-                return _file(place)
+        for folder in map(os.path.dirname, self._paths(spectrum)):
+            for place in (name, os.path.basename(name)):
+                path = _file(os.path.join(folder, place))
+                if path in self._by_path:
+                    return path
         return None
 
     def given(self, name: str) -> str | None:
@@ -86,15 +99,17 @@ class _Candidates:
             path for path in self._by_base.get(os.path.basename(wanted), ())
             if f"/{path}".endswith("/" + wanted.lstrip("/"))
         ]  # fmt: skip
-        return found[0] if len(found) == 1 else None
+        # Copies are all the same.
+        of = {tuple(row[self.kind.key] for row in self._by_path[path]) for path in found}
+        return found[0] if len(of) == 1 else None
 
     def alike(self, spectrum: Row) -> list[str]:
         """Files called like that of the spectrum: beside it, else of the same observation."""
-        path = _file(spectrum["path"])
-        if not (name := stem(path)):
-            return []
-        beside = self._by_stem.get((os.path.dirname(path), name), set())
-        return sorted(beside or self._by_stem.get((spectrum["obs_id"], name), set()))
+        places = [(os.path.dirname(path), stem(path)) for path in self._paths(spectrum)]
+        for known in (places, [(spectrum["obs_id"], name) for _, name in places]):
+            if found := {path for place in known for path in self._by_stem.get(place, ())}:
+                return sorted(found)
+        return []
 
     def rows(self, path: str, spectrum: Row, wanted: Reference) -> list[Row]:
         """Rows of a file that a spectrum may be meant to go with, best one alone."""
@@ -110,7 +125,8 @@ class _Candidates:
         if len(rows) > 1:
             # A file may hold source and background.
             rows = [row for row in rows if row.get("content") == "BKG"] or rows
-        return _in_time(spectrum, rows) if len(rows) > 1 else rows
+        rows = _in_time(spectrum, rows) if len(rows) > 1 else rows
+        return _as_one(rows) if self.kind is _RESPONSE and len(rows) > 1 else rows
 
 
 def _file(path: str) -> str:
@@ -122,6 +138,7 @@ def pair(
     responses: pa.Table,
     areas: pa.Table,
     options: Mapping[str, Mapping[str, str]] | None = None,
+    copies: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """Find what goes with each spectrum.
 
@@ -133,6 +150,9 @@ def pair(
     options : mapping, optional
         By SHA-256 of a spectrum's file, the options of its registration: ``background``,
         ``response``, ``area``.
+    copies : mapping, optional
+        Path of a file that is not in the lake -> path of the one of the same bytes that is: a
+        response is stored once, in however many folders it lies.
 
     Returns
     -------
@@ -140,12 +160,15 @@ def pair(
         Rows of `ogip.pairs`, in the order of `spectra`.
     """
     given = options or {}
+    also: dict[str, list[str]] = defaultdict(list)
+    for copy, original in (copies or {}).items():
+        also[original].append(copy)
     rows = spectra.select(SPECTRA).to_pylist()
-    backgrounds = _Candidates(_BACKGROUND, rows, [row for row in rows if _is_background(row)])
+    backgrounds = _Candidates(_BACKGROUND, rows, [row for row in rows if _is_background(row)], also)
     found = responses.select(RESPONSES).to_pylist()
-    matrices = _Candidates(_RESPONSE, found, found)
+    matrices = _Candidates(_RESPONSE, found, found, also)
     found = [_with_range(row) for row in areas.select(AREAS).to_pylist()]
-    curves = _Candidates(_AREA, found, found)
+    curves = _Candidates(_AREA, found, found, also)
     paired = [
         _paired(row, backgrounds, matrices, curves, given.get(row["file_sha256"], {}))
         for row in rows
@@ -177,14 +200,13 @@ def _paired(
     response, how_response = _find(
         spectrum, matrices, options, problems, lambda row: _channel_misfit(spectrum, row)
     )
-    if response is None:
-        missing += ["response"]
-    elif not response["includes_area"]:
-        matrix = response
+    missing += [] if response else ["response"]
+    if response is None or not response["includes_area"]:
         area, how_area = _find(
-            spectrum, curves, options, problems, lambda row: _energy_misfit(matrix, row)
+            spectrum, curves, options, problems, lambda row: _energy_misfit(response, row)
         )
-        missing += [] if area else ["area"]
+        # Whether one is needed, the response says.
+        missing += ["area"] if response and not area else []
     fits = response is not None and not _channel_misfit(spectrum, response)
     if fits and response is not None and not response["includes_area"]:
         fits = area is not None and not _energy_misfit(response, area)
@@ -195,6 +217,7 @@ def _paired(
         "background_from": how_background,
         "response_id": response and response["response_id"],
         "response_from": how_response,
+        "response_parts": response and response.get("parts"),
         "response_kind": response and ("rsp" if response["includes_area"] else "rmf"),
         "area_id": area and area["area_id"],
         "area_from": how_area,
@@ -227,14 +250,15 @@ def _find(
             return _noted(rows[0], misfit(rows[0]), keyword, problems), "keyword"
         which = f"names {len(rows)} in its file" if path else "is not there"
         problems.append(f"{keyword} {which}")
-    found = [
-        row
+    # By identifier, as a file and its copy are one.
+    found = {
+        row[kind.key]: row
         for path in candidates.alike(spectrum)
         for row in candidates.rows(path, spectrum, Reference(path, None, None))
         if _same_instrument(spectrum, row) and not misfit(row)
-    ]
+    }
     if len(found) == 1:
-        return found[0], "name"
+        return next(iter(found.values())), "name"
     if found:
         problems.append(f"{len(found)} {kind.name} files are called alike: none is taken")
     if name := options.get(kind.name):
@@ -257,10 +281,12 @@ def _of_extension(rows: list[Row], extension: str | None) -> list[Row]:
     """Rows of the HDU that brackets name."""
     if extension is None:
         return rows
-    name = extension.partition(",")[0].strip()
+    name, _, version = (word.strip() for word in extension.partition(","))
     if name.isdigit():
         return [row for row in rows if row["hdu"] == int(name)]
-    return [row for row in rows if (row["extname"] or "").casefold() == name.casefold()]
+    rows = [row for row in rows if (row["extname"] or "").casefold() == name.casefold()]
+    # EXTVER counts the HDUs of one name.
+    return rows[int(version) - 1 : int(version)] if version.isdigit() else rows
 
 
 def _in_time(spectrum: Row, rows: list[Row]) -> list[Row]:
@@ -278,6 +304,22 @@ def _in_time(spectrum: Row, rows: list[Row]) -> list[Row]:
         return outside, abs(centre - middle)
 
     return [min(rows, key=away)]
+
+
+def _as_one(rows: list[Row]) -> list[Row]:
+    """Of matrices that add up to one, that of the finest energies, with the others as its parts.
+
+    A calorimeter's redistribution is split into a core in narrow bins and tails in wide ones
+    (CAL/GEN/92-002a, section 2.1). Their rows add up to 1 together, those of alternatives to 1
+    each; matrices with areas in them are always alternatives.
+    """
+    alike = {(row["n_channels"], row["t_start"], row["t_stop"]) for row in rows}
+    together = sum(row["max_row_sum"] for row in rows)
+    if len(alike) > 1 or any(row["includes_area"] for row in rows) or together > ROW_SUM:
+        return rows
+    finest = max(rows, key=lambda row: row["n_energies"])
+    parts = [row["response_id"] for row in rows if row is not finest]
+    return [{**finest, "parts": parts}]
 
 
 def _is_background(spectrum: Row) -> bool:
@@ -298,7 +340,9 @@ def _channel_misfit(spectrum: Row, other: Row) -> str | None:
     return f"has {other['n_channels']} channels, the spectrum {spectrum['n_channels']}"
 
 
-def _energy_misfit(response: Row, area: Row) -> str | None:
+def _energy_misfit(response: Row | None, area: Row) -> str | None:
+    if response is None:
+        return None
     if response["n_energies"] != area["n_energies"]:
         return f"has {area['n_energies']} energy bins, the matrix {response['n_energies']}"
     for edge in ("energy_min", "energy_max"):

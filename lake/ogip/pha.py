@@ -222,8 +222,9 @@ def _spectrum(
         warnings.append("there is no column CHANNEL")
     if row["detchans"] not in (None, size):
         warnings.append(f"DETCHANS is {row['detchans']}, but there are {size} channels")
-    if values.dtype.kind == "f" and (lost := int(np.isnan(values).sum())):
-        warnings.append(f"{common['quantity']} is NaN in {lost} channels")
+    lost = np.ma.getmaskarray(values) | np.isnan(np.ma.getdata(values))
+    if lost.any():
+        warnings.append(f"{common['quantity']} has no number in {int(lost.sum())} channels")
     row["warnings"] = warnings or None
     return row, None
 

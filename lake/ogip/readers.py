@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from lake.errors import InputError
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.source import label, load
-from lake.ogip import arf, pha
+from lake.ogip import arf, ebounds, pha, rmf
 from lake.ogip.containers import EffectiveArea, Response, Spectrum
 from lake.ogip.files import Contents, contents
 
@@ -26,7 +28,12 @@ EXTVER 2; ``path[2]:3`` names both. A file whose own name looks like an address 
 _ADDRESS = re.compile(r"(.+?)(?:\[([^\]]+)\])?(?::(\d+)|\{(\d+)\})?")
 
 
-def read_pha(source: Source | Mapping[str, Any], *, row: int | None = None) -> Spectrum:
+def read_pha(
+    source: Source | Mapping[str, Any],
+    *,
+    row: int | None = None,
+    channels: Mapping[str, Any] | None = None,
+) -> Spectrum:
     """Read a spectrum.
 
     Parameters
@@ -35,6 +42,8 @@ def read_pha(source: Source | Mapping[str, Any], *, row: int | None = None) -> S
         See `Source`; or a row of `ogip.spectra`.
     row : int, optional
         Which of several, from 0; instead of an address, and for bytes.
+    channels : mapping, optional
+        The row of `ogip.ebounds` that belongs to a row of `ogip.spectra`.
 
     Returns
     -------
@@ -47,7 +56,7 @@ def read_pha(source: Source | Mapping[str, Any], *, row: int | None = None) -> S
         The file is damaged or has no spectrum, or several and none is named.
     """
     if isinstance(source, Mapping):
-        return pha.container(source)
+        return pha.container(source, channels)
     path, found, index = _open(source, "spectrum", row)
     rows = found.spectra
     if (rows and rows[0].get("row")) or any(each.row for each in found.rejected):
@@ -70,15 +79,26 @@ def _row(path: str, found: Contents, index: int | None) -> dict[str, Any]:
     return next(r for r in found.spectra if r["row"] == number)
 
 
-def read_rmf(source: Source, *, row: int | None = None) -> Response:
+def read_rmf(
+    source: Source | Mapping[str, Any],
+    *,
+    row: int | None = None,
+    bins: pa.Table | None = None,
+    channels: Mapping[str, Any] | None = None,
+) -> Response:
     """Read a redistribution matrix, with or without the effective area in it.
 
     Parameters
     ----------
-    source : str, PathLike or bytes
-        See `Source`.
+    source : str, PathLike, bytes or mapping
+        See `Source`; or a row of `ogip.responses`.
     row : int, optional
         Which of several matrices (an rsp2 file has one per interval), from 0.
+    bins : pyarrow.Table, optional
+        The rows of `ogip.redistribution` that belong to a row of `ogip.responses`; without them,
+        the file is read that the row names.
+    channels : mapping, optional
+        The row of `ogip.ebounds` that belongs to it.
 
     Returns
     -------
@@ -90,6 +110,11 @@ def read_rmf(source: Source, *, row: int | None = None) -> Response:
     InputError
         The file is damaged or has no matrix, or several and none is named.
     """
+    if isinstance(source, Mapping):
+        if bins is not None:
+            energies = None if channels is None else ebounds.container(dict(channels))
+            return rmf.container(source, bins, energies)
+        source = f"{source['path']}[{source['hdu']}]"
     path, found, index = _open(source, "matrix", row)
     return found.responses[_one(path, len(found.responses), index, "matrices")][0]
 

@@ -23,8 +23,8 @@ from lake.ogip.keywords import area_factor, instrument, number, text, whole
 from lake.ogip.numbers import about, energies, exact, lists, numbers, unit_of
 from lake.ogip.sorting import MATRIX_COLUMNS
 
-#: Probabilities of a bin add up to at most one; above this, areas are in the matrix.
-_ROW_SUM = 1.5
+#: Probabilities of a bin add up to at most one; above this, something else is in the matrix.
+ROW_SUM = 1.5
 #: Elements that are added up or hashed at a time.
 _PART = 1 << 16
 
@@ -131,7 +131,7 @@ def _includes_area(hduclas3: str | None, unit: str | None, max_row_sum: float) -
     known = {"FULL": True, "REDIST": False, "DETECTOR": False}.get((hduclas3 or "").upper())
     if known is None and area_factor(unit) is not None:
         known = True
-    return max_row_sum > _ROW_SUM if known is None else known
+    return max_row_sum > ROW_SUM if known is None else known
 
 
 def _to_cm2(unit: str | None) -> float:

@@ -105,12 +105,13 @@ ingest = ingested("ogip", checks=[LISTS, EXPOSURES, BINS])
 @derived(
     tables=["ogip.pairs"],
     reads=["ogip.spectra", "ogip.responses", "ogip.effective_area"],
-    version="1",
+    version="2",
     checks=[POINTERS, FOLDABLE, COMPLETE],
 )
 def pairs(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Find the background, response and effective area of every spectrum."""
     from lake.ogip import pairing
+    from lake.plan import copies
 
     def rows(table: str, columns: Sequence[str]) -> pa.Table:
         query = f"SELECT {', '.join(columns)} FROM ogip.{table} WHERE release = ?"
@@ -126,6 +127,7 @@ def pairs(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> C
         rows("responses", pairing.RESPONSES),
         rows("effective_area", pairing.AREAS),
         {sha256: json.loads(text or "{}") for sha256, text in options},
+        copies(home, "ogip", release),
     )
     missing = pc.value_counts(pc.list_flatten(found["missing"])).to_pylist()
     shown = {

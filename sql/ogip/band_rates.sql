@@ -1,5 +1,5 @@
 -- One row per spectrum that is no background: net counts, rates and photon fluxes in the soft, medium and hard bands of the Chandra Source Catalog, and the three hardness ratios as it defines them.
--- A channel belongs to a band by its middle; bad channels and those without a known background are left out. The photon flux is the net rate of each channel over the effective area at its middle (of the ARF, else the row sums of a response that holds the area); without one it is null, and so are hardness ratios, which are made of photon fluxes; a negative flux counts as 0 in them. Nothing is corrected for the aperture. Columns are named as in the catalogue, so that `lacus classify` takes the rows.
+-- A channel belongs to a band by its middle; bad channels and those without a known background are left out. The photon flux is the net rate of each channel over the effective area at its middle (of the ARF, else the row sums of a response that holds the area); without one it is null, and so are hardness ratios, which are made of photon fluxes; a negative flux counts as 0 in them. Nothing is corrected for the aperture. Sums go by channel, so that they are the same to the last digit every time. Columns are named as in the catalogue, so that `lacus classify` takes the rows.
 -- Source: Evans et al. 2024, ApJS 274, 22 (bands; hardness ratios of photon fluxes).
 -- key: release, spec_id
 -- columns:
@@ -20,21 +20,8 @@
 --   hard_hm: hardness ratio (h - m) / (h + m) of photon fluxes {phot.flux;em.X-ray;arith.ratio}
 --   hard_hs: hardness ratio (h - s) / (h + s) of photon fluxes {phot.flux;em.X-ray;arith.ratio}
 --   hard_ms: hardness ratio (m - s) / (m + s) of photon fluxes {phot.flux;em.X-ray;arith.ratio}
-WITH curves AS (
-    SELECT release, area_id AS curve_id, unnest(energ_lo) AS energ_lo,
-        unnest(energ_hi) AS energ_hi, unnest(specresp) AS area
-    FROM ogip.effective_area
-    UNION ALL
-    SELECT m.release, m.response_id AS curve_id, m.energ_lo, m.energ_hi,
-        list_sum(
-            list_slice(m.matrix, 1, coalesce(list_sum(list_slice(m.n_chan, 1, m.n_grp)), 0))
-        ) AS area
-    FROM ogip.redistribution AS m
-    JOIN ogip.responses AS r ON r.release = m.release AND r.response_id = m.response_id
-    WHERE r.includes_area
-),
-channels AS (
-    SELECT release, spec_id, coalesce(area_id, response_id) AS curve_id, net_counts,
+WITH channels AS (
+    SELECT release, spec_id, position, coalesce(area_id, response_id) AS curve_id, net_counts,
         net_counts_error, net_rate, (e_min + e_max) / 2 AS energy,
         CASE
             WHEN (e_min + e_max) / 2 < 1.2 THEN 's'
@@ -45,28 +32,65 @@ channels AS (
     WHERE quality = 0 AND (e_min + e_max) / 2 >= 0.5 AND (e_min + e_max) / 2 < 7.0
         AND net_counts IS NOT NULL
 ),
+bins AS (
+    SELECT release, area_id AS curve_id, unnest(energ_lo) AS energ_lo,
+        unnest(energ_hi) AS energ_hi, unnest(specresp) AS area
+    FROM ogip.effective_area
+),
+curves AS (
+    SELECT release, curve_id, energ_lo, energ_hi, area
+    FROM bins
+    WHERE energ_lo < 7.0 AND energ_hi > 0.5
+    UNION ALL
+    SELECT m.release, m.response_id AS curve_id, m.energ_lo, m.energ_hi,
+        list_sum(
+            list_slice(m.matrix, 1, coalesce(list_sum(list_slice(m.n_chan, 1, m.n_grp)), 0))
+        ) AS area
+    FROM ogip.redistribution AS m
+    JOIN ogip.responses AS r ON r.release = m.release AND r.response_id = m.response_id
+    WHERE r.includes_area AND m.energ_lo < 7.0 AND m.energ_hi > 0.5
+),
+energies AS (
+    SELECT DISTINCT release, curve_id, energy FROM channels
+),
+areas AS (
+    SELECT e.release, e.curve_id, e.energy,
+        CASE WHEN e.energy < c.energ_hi AND c.area > 0 THEN c.area END AS area
+    FROM energies AS e
+    ASOF JOIN curves AS c
+        ON c.release = e.release AND c.curve_id = e.curve_id AND e.energy >= c.energ_lo
+),
 with_area AS (
-    SELECT c.release, c.spec_id, c.band, c.net_counts, c.net_counts_error, c.net_rate,
-        c.net_rate / CASE WHEN c.energy < a.energ_hi AND a.area > 0 THEN a.area END AS flux
+    SELECT c.release, c.spec_id, c.position, c.band, c.net_counts, c.net_counts_error,
+        c.net_rate, c.net_rate / a.area AS flux
     FROM channels AS c
-    ASOF LEFT JOIN curves AS a
-        ON a.release = c.release AND a.curve_id = c.curve_id AND c.energy >= a.energ_lo
+    LEFT JOIN areas AS a
+        ON a.release = c.release AND a.curve_id = c.curve_id AND a.energy = c.energy
+),
+sums AS (
+    SELECT release, spec_id, band,
+        sum(net_counts ORDER BY position) AS counts,
+        sqrt(sum(pow(net_counts_error, 2) ORDER BY position)) AS error,
+        sum(net_rate ORDER BY position) AS rate,
+        sum(flux ORDER BY position) AS flux
+    FROM with_area
+    GROUP BY release, spec_id, band
 ),
 banded AS (
     SELECT release, spec_id,
-        sum(net_counts) FILTER (WHERE band = 's') AS counts_s,
-        sum(net_counts) FILTER (WHERE band = 'm') AS counts_m,
-        sum(net_counts) FILTER (WHERE band = 'h') AS counts_h,
-        sqrt(sum(pow(net_counts_error, 2)) FILTER (WHERE band = 's')) AS error_s,
-        sqrt(sum(pow(net_counts_error, 2)) FILTER (WHERE band = 'm')) AS error_m,
-        sqrt(sum(pow(net_counts_error, 2)) FILTER (WHERE band = 'h')) AS error_h,
-        sum(net_rate) FILTER (WHERE band = 's') AS rate_s,
-        sum(net_rate) FILTER (WHERE band = 'm') AS rate_m,
-        sum(net_rate) FILTER (WHERE band = 'h') AS rate_h,
-        sum(flux) FILTER (WHERE band = 's') AS flux_s,
-        sum(flux) FILTER (WHERE band = 'm') AS flux_m,
-        sum(flux) FILTER (WHERE band = 'h') AS flux_h
-    FROM with_area
+        max(counts) FILTER (WHERE band = 's') AS counts_s,
+        max(counts) FILTER (WHERE band = 'm') AS counts_m,
+        max(counts) FILTER (WHERE band = 'h') AS counts_h,
+        max(error) FILTER (WHERE band = 's') AS error_s,
+        max(error) FILTER (WHERE band = 'm') AS error_m,
+        max(error) FILTER (WHERE band = 'h') AS error_h,
+        max(rate) FILTER (WHERE band = 's') AS rate_s,
+        max(rate) FILTER (WHERE band = 'm') AS rate_m,
+        max(rate) FILTER (WHERE band = 'h') AS rate_h,
+        max(flux) FILTER (WHERE band = 's') AS flux_s,
+        max(flux) FILTER (WHERE band = 'm') AS flux_m,
+        max(flux) FILTER (WHERE band = 'h') AS flux_h
+    FROM sums
     GROUP BY release, spec_id
 ),
 floored AS (

@@ -1,5 +1,5 @@
 -- One row per spectrum and channel: counts with their error, energies, and what the background leaves.
--- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file.
+-- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file: channel by channel for a spectrum of as many channels in one row, whatever number they begin with, else by number.
 -- Source: OGIP/92-007 and 92-007a; XSPEC manual, chapter 2.
 -- key: release, spec_id, position
 -- columns:
@@ -23,7 +23,6 @@
 --   grouping: GROUPING of the channel; 0 where the file has none {meta.code}
 WITH paired AS (
     SELECT s.release, s.spec_id, s.file_sha256, p.background_id, p.response_id, p.area_id,
-        coalesce(r.ebounds_id, s.ebounds_id) AS ebounds_id,
         nullif(greatest(s.exposure, 0), 0) AS seconds,
         nullif(greatest(b.exposure, 0), 0) AS b_seconds,
         s.quantity = 'RATE' AS is_rate, b.quantity = 'RATE' AS b_is_rate,
@@ -35,16 +34,28 @@ WITH paired AS (
         coalesce(s.counts, s.rate) AS found, coalesce(b.counts, b.rate) AS b_found,
         s.areascal_channel, s.backscal_channel, b.stat_err AS b_stat_err, b.sys_err AS b_sys_err,
         b.quality AS b_quality, b.areascal_channel AS b_areascal_channel,
-        b.backscal_channel AS b_backscal_channel, range(1, s.n_channels + 1) AS positions
+        b.backscal_channel AS b_backscal_channel, range(1, s.n_channels + 1) AS positions,
+        e.e_min AS e_mins, e.e_max AS e_maxs,
+        CASE
+            WHEN e.n_channels = s.n_channels
+                AND coalesce(s.channel[s.n_channels] - s.channel[1] + 1, s.n_channels)
+                    = s.n_channels
+                THEN range(1, s.n_channels + 1)
+            ELSE list_transform(s.channel, lambda c: coalesce(c - e.channel[1] + 1, 0))
+        END AS places
     FROM ogip.spectra AS s
     LEFT JOIN ogip.pairs AS p ON p.release = s.release AND p.spec_id = s.spec_id
     LEFT JOIN ogip.spectra AS b ON b.release = p.release AND b.spec_id = p.background_id
     LEFT JOIN ogip.responses AS r ON r.release = p.release AND r.response_id = p.response_id
+    LEFT JOIN ogip.ebounds AS e
+        ON e.release = s.release AND e.ebounds_id = coalesce(r.ebounds_id, s.ebounds_id)
 ),
 listed AS (
-    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, ebounds_id,
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id,
         seconds, b_seconds, is_rate, b_is_rate, area, b_area, back, b_back, first_channel,
         unnest(positions) AS position,
+        unnest(list_select(e_mins, places)) AS e_min,
+        unnest(list_select(e_maxs, places)) AS e_max,
         unnest(channel) AS channel,
         unnest(found) AS found,
         unnest(stat_err) AS stat_err,
@@ -62,7 +73,7 @@ listed AS (
     FROM paired
 ),
 counted AS (
-    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, ebounds_id,
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, e_min, e_max,
         position, coalesce(channel, first_channel + position - 1) AS channel,
         coalesce(quality, 0) AS quality, coalesce(grouping, 0) AS grouping,
         seconds * coalesce(areascal_channel, area) AS effective_seconds,
@@ -82,7 +93,7 @@ counted AS (
     FROM listed
 ),
 with_errors AS (
-    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, ebounds_id,
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, e_min, e_max,
         position, channel, quality, grouping, effective_seconds, counts, off_counts, alpha,
         alpha * off_counts AS background,
         sqrt(
@@ -96,7 +107,7 @@ with_errors AS (
     FROM counted
 ),
 netted AS (
-    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, ebounds_id,
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, e_min, e_max,
         position, channel, quality, grouping, effective_seconds, counts, counts_error,
         off_counts, alpha, background, background_error,
         CASE WHEN background_id IS NULL THEN counts ELSE counts - background END AS net_counts,
@@ -104,22 +115,15 @@ netted AS (
             ELSE sqrt(pow(counts_error, 2) + pow(background_error, 2))
         END AS net_counts_error
     FROM with_errors
-),
-energies AS (
-    SELECT release, ebounds_id, unnest(channel) AS channel, unnest(e_min) AS e_min,
-        unnest(e_max) AS e_max
-    FROM ogip.ebounds
 )
-SELECT n.release, n.spec_id, n.position, n.channel,
-    least(e.e_min, e.e_max) AS e_min, greatest(e.e_min, e.e_max) AS e_max,
-    n.counts, n.counts_error, n.off_counts, n.alpha, n.background, n.background_error,
-    n.net_counts, n.net_counts_error,
-    n.counts / nullif(n.effective_seconds, 0) AS rate,
-    n.net_counts / nullif(n.effective_seconds, 0) AS net_rate,
-    n.net_counts / nullif(n.effective_seconds * abs(e.e_max - e.e_min), 0) AS net_rate_kev,
-    n.net_counts_error / nullif(n.effective_seconds * abs(e.e_max - e.e_min), 0)
+SELECT release, spec_id, position, channel,
+    least(e_min, e_max) AS e_min, greatest(e_min, e_max) AS e_max,
+    counts, counts_error, off_counts, alpha, background, background_error,
+    net_counts, net_counts_error,
+    counts / nullif(effective_seconds, 0) AS rate,
+    net_counts / nullif(effective_seconds, 0) AS net_rate,
+    net_counts / nullif(effective_seconds * abs(e_max - e_min), 0) AS net_rate_kev,
+    net_counts_error / nullif(effective_seconds * abs(e_max - e_min), 0)
         AS net_rate_kev_error,
-    n.quality, n.grouping, n.background_id, n.response_id, n.area_id, n.file_sha256
-FROM netted AS n
-LEFT JOIN energies AS e
-    ON e.release = n.release AND e.ebounds_id = n.ebounds_id AND e.channel = n.channel
+    quality, grouping, background_id, response_id, area_id, file_sha256
+FROM netted

@@ -57,16 +57,18 @@ def _seconds(work: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
 def test_many_models_against_a_loop() -> None:
     models = np.random.default_rng(5).random((MODELS, ENERGIES))
     print(f"\n{MODELS:,} models, {ENERGIES:,} energies, {CHANNELS:,} channels; seconds")
-    print("elements per row   product  sparse loop  ratio  dense loop  ratio")
+    print("elements per row   product  fold loop  ratio  sparse loop  ratio  dense loop  ratio")
     for width in (25, 100, 400, 1000):
-        sparse = _response(width).as_sparse().astype(np.float64)
+        response = _response(width)
+        sparse = response.as_sparse().astype(np.float64)
         dense = sparse.toarray()
-        product, folded = _seconds(lambda s=sparse: fold(s, models))
+        product, folded = _seconds(lambda r=response: fold(r, models))
+        calls, _ = _seconds(lambda r=response: np.array([fold(r, m) for m in models]))
         loop, one_by_one = _seconds(lambda s=sparse: np.array([m @ s for m in models]))
         dots, expected = _seconds(lambda d=dense: np.array([m @ d for m in models]))
         np.testing.assert_allclose(folded, expected, rtol=1e-12)
         np.testing.assert_allclose(one_by_one, expected, rtol=1e-12)
         print(
-            f"{sparse.nnz / ENERGIES:16.0f} {product:9.4f} {loop:12.4f} {loop / product:6.1f} "
-            f"{dots:11.4f} {dots / product:6.1f}"
+            f"{sparse.nnz / ENERGIES:16.0f} {product:9.4f} {calls:10.4f} {calls / product:6.1f} "
+            f"{loop:12.4f} {loop / product:6.1f} {dots:11.4f} {dots / product:6.1f}"
         )

@@ -9,7 +9,7 @@ from lake.errors import InputError, LacusError
 from lake.formats.fits import FitsFile
 from lake.ogip.containers import EffectiveArea, Response, Spectrum
 from lake.ogip.files import contents
-from lake.ogip.fold import channel_positions, compose, expected_counts, fold
+from lake.ogip.fold import channel_positions, compose, expected_counts, fold, fold_parts
 from lake.ogip.readers import read_arf, read_rmf
 
 
@@ -115,6 +115,31 @@ def test_composing_drops_the_padding_and_keeps_the_groups():
     np.testing.assert_array_equal(composed.f_chan, bare.f_chan)
 
 
+def wide(edges, rows):
+    """A full matrix over energy bins between edges, six channels from 1."""
+    return replace(
+        response([[(1, row)] for row in rows], dtype=float), energ_lo=np.array(edges[:-1], float),
+        energ_hi=np.array(edges[1:], float),
+    )  # fmt: skip
+
+
+def test_parts_of_a_response_add_up():
+    core = wide([1, 2, 3, 4], np.eye(3, 6))
+    tails = wide([1, 3, 4], [[0.1] * 6, [0.2] * 6])
+    model = np.array([1.0, 10.0, 100.0])
+    expected = core.as_sparse().T @ model + 0.1 * 11 + 0.2 * 100
+    np.testing.assert_allclose(fold_parts([core, tails], model), expected, rtol=1e-12)
+    many = fold_parts([core, tails], np.stack([model, 2 * model]))
+    np.testing.assert_allclose(many, [expected, 2 * expected], rtol=1e-12)
+    # What no wide bin covers has no tail there.
+    some = wide([1, 3], [[0.1] * 6])
+    np.testing.assert_allclose(fold_parts([core, some], model), expected - 20, rtol=1e-12)
+    with pytest.raises(LacusError, match="2-3 keV of the first part lies in two bins"):
+        fold_parts([core, wide([1, 2.4, 4], [[0.1] * 6] * 2)], model)
+    with pytest.raises(LacusError, match="a part has 7 channels and the first 6"):
+        fold_parts([core, replace(tails, n_channels=7)], model)
+
+
 def test_a_second_area_is_refused():
     once = compose(response(GROUPS), area(response(GROUPS), [1, 1, 1]))
     with pytest.raises(LacusError, match="includes the effective area"):
@@ -162,12 +187,18 @@ def test_counts_are_expected_in_the_channels_of_the_spectrum():
         expected_counts(replace(some, exposure=None), composed, [1.0, 0, 0])
     with pytest.raises(LacusError, match="channel 9"):
         expected_counts(replace(some, channel=np.array([1, 9])), composed, [1.0, 0, 0])
+    with pytest.raises(LacusError, match="detector of 2 channels and the response of one of 6"):
+        expected_counts(replace(some, about={"detchans": 2}), composed, [1.0, 0, 0])
+    of_six = replace(some, about={"detchans": 6})
+    np.testing.assert_allclose(expected_counts(of_six, composed, [1.0, 0, 0]), [100, 25])
 
 
 def test_spectra_of_the_same_length_go_channel_by_channel():
     bare = response(GROUPS)
     assert channel_positions(bare, np.arange(6), 6).tolist() == [0, 1, 2, 3, 4, 5]
     assert channel_positions(bare, None, 6).tolist() == [0, 1, 2, 3, 4, 5]
+    backwards = np.array([6, 5, 4, 3, 2, 1])
+    assert channel_positions(bare, backwards, 6).tolist() == [5, 4, 3, 2, 1, 0]
 
 
 def test_spectra_with_channels_left_out_go_by_number():

@@ -31,7 +31,7 @@ def test_whole_numbers_are_whole():
     assert keywords.whole(header(DETCHANS=10.5), "DETCHANS") is None
 
 
-@pytest.mark.parametrize("written", ["none", "NONE", "None", "", "  ", None])
+@pytest.mark.parametrize("written", ["none", "NONE", "%match%", "None", "", "  ", None])
 def test_no_file_has_many_spellings(written):
     assert keywords.file_name(written) is None
 

@@ -23,7 +23,7 @@ def spectrum(name: str, **more: Any) -> dict[str, Any]:
 def response(name: str, **more: Any) -> dict[str, Any]:
     return {"response_id": name, "path": f"/in/{name}", "hdu": 1, "n_energies": 3,
             "n_channels": 5, "energy_min": 0.5, "energy_max": 3.0, "includes_area": False,
-            "telescope": "T", "instrument": "I", **more}  # fmt: skip
+            "telescope": "T", "instrument": "I", "max_row_sum": 1.0, **more}  # fmt: skip
 
 
 def area(name: str, **more: Any) -> dict[str, Any]:
@@ -32,17 +32,19 @@ def area(name: str, **more: Any) -> dict[str, Any]:
             "instrument": "I", **more}  # fmt: skip
 
 
-def paired(spectra, responses=(), areas=(), options=None) -> list[dict[str, Any]]:
+def paired(spectra, responses=(), areas=(), options=None, copies=None) -> list[dict[str, Any]]:
     found = pair(
         table("ogip.spectra", SPECTRA, list(spectra)),
         table("ogip.responses", RESPONSES, list(responses)),
         table("ogip.effective_area", AREAS, list(areas)),
         options,
+        copies,
     )
     assert found.schema == contracts.table("ogip.pairs").schema()
     return found.to_pylist()
 
 
+NAMES_OF = ("BACKFILE 'b.pi'", "RESPFILE 'r.rmf'", "ANCRFILE 'a.arf'")
 NAMED = {"backfile": "b.pi", "respfile": "r.rmf", "ancrfile": "a.arf"}
 
 
@@ -51,7 +53,8 @@ def test_by_keyword_beside_the_file():
     x, b = paired(spectra, [response("r.rmf")], [area("a.arf")])
     assert x == {
         "release": "R", "spec_id": "x.pi", "background_id": "b.pi", "background_from": "keyword",
-        "response_id": "r.rmf", "response_from": "keyword", "response_kind": "rmf",
+        "response_id": "r.rmf", "response_from": "keyword", "response_parts": None,
+        "response_kind": "rmf",
         "area_id": "a.arf", "area_from": "keyword", "missing": [], "problems": [],
         "foldable": True, "file_sha256": "x.pi",
     }  # fmt: skip
@@ -126,6 +129,38 @@ def test_by_option_last():
     assert (found["missing"], found["foldable"]) == (["area"], False)
 
 
+def test_a_response_that_lies_in_two_folders_is_one():
+    """Missions deliver the same RMF with every observation; the lake has it once."""
+    folders = ("/in/1/", "/in/2/")
+    rows = [spectrum(f"x{f[-2]}", path=f"{f}x.pi", obs_id="7", **NAMED) for f in folders]
+    rows.append(spectrum("b", path="/in/1/b.pi", content="BKG"))
+    given = [response("r", path="/in/1/r.rmf")], [area("a", path="/in/1/a.arf")]
+    copies = {f"/in/2/{name}": f"/in/1/{name}" for name in ("b.pi", "r.rmf", "a.arf")}
+    one, other, _ = paired(rows, *given, copies=copies)
+    for row in (one, other):
+        assert (row["background_id"], row["response_id"], row["area_id"]) == ("b", "r", "a")
+        assert row["response_from"] == "keyword"
+        assert (row["problems"], row["foldable"]) == ([], True)
+    _, without, _ = paired(rows, *given)
+    assert without["problems"][1:] == [f"{k} is not there" for k in NAMES_OF[1:]]
+    # By name, beside the copy and by observation; by option, whichever of them is meant.
+    alike = {"/in/2/x.rmf": "/in/1/x.rmf", "/in/3/x.rmf": "/in/1/x.rmf"}
+    given = [response("r", path="/in/1/x.rmf")], [area("a", path="/in/1/x.arf")]
+    for folder in ("1", "2", "4"):
+        [row] = paired([spectrum("x", path=f"/in/{folder}/x.pi")], *given, copies=alike)
+        assert row["response_id"] == (None if folder == "4" else "r")
+    options = {"x": {"response": "x.rmf"}}
+    [row] = paired([spectrum("x", path="/in/4/y.pi")], *given, options, alike)
+    assert (row["response_id"], row["response_from"]) == ("r", "option")
+
+
+def test_a_spectrum_that_lies_in_two_folders_has_the_files_of_both():
+    rows = [spectrum("x.pi", path="/in/1/x.pi", respfile="r.rmf")]
+    matrix = response("r", path="/in/2/r.rmf", includes_area=True)
+    [row] = paired(rows, [matrix], copies={"/in/2/x.pi": "/in/1/x.pi"})
+    assert (row["response_id"], row["response_from"]) == ("r", "keyword")
+
+
 def test_what_does_not_fit_is_said_and_never_foldable():
     rows = [spectrum("x.pi", **NAMED), spectrum("b.pi", content="BKG", n_channels=4)]
     x, _ = paired(rows, [response("r.rmf", n_channels=9)], [area("a.arf")])
@@ -193,6 +228,48 @@ def test_of_several_matrices_the_one_of_the_time_or_the_number():
     assert row["problems"][0] == "RESPFILE 'x.rsp2' names 3 in its file"
 
 
+def split(*parts: tuple[float, int], **more: Any) -> list[dict[str, Any]]:
+    """Matrices of one file: sums of their rows and numbers of energies."""
+    return [
+        response(f"m{n}", path="/in/x.rmf", hdu=n, extname="MATRIX", max_row_sum=total,
+                 n_energies=size, **more)
+        for n, (total, size) in enumerate(parts, 1)
+    ]  # fmt: skip
+
+
+def test_parts_of_a_response_are_taken_together():
+    """Resolve of XRISM: a core in narrow energy bins, tails in wide ones."""
+    rows = [spectrum("x.pi", respfile="x.rmf", ancrfile="a.arf")]
+    for matrices in (split((0.9, 3), (0.3, 1)), split((0.3, 1), (0.9, 3))):
+        [row] = paired(rows, matrices, [area("a.arf")])
+        core, tails = (m["response_id"] for m in sorted(matrices, key=lambda m: -m["n_energies"]))
+        assert (row["response_id"], row["response_parts"]) == (core, [tails])
+        assert (row["missing"], row["problems"], row["foldable"]) == (["background"], [], True)
+    [row] = paired([{**rows[0], "respfile": "x.rmf[MATRIX,2]"}], matrices, [area("a.arf")])
+    assert (row["response_id"], row["response_parts"]) == ("m2", None)
+
+
+@pytest.mark.parametrize(
+    "matrices",
+    [
+        split((0.9, 3), (0.9, 3)),
+        split((0.9, 3), (0.3, 3), includes_area=True),
+        [{**row, "t_start": float(n)} for n, row in enumerate(split((0.9, 3), (0.3, 1)))],
+        [{**row, "n_channels": 5 + n} for n, row in enumerate(split((0.9, 3), (0.3, 1)))],
+    ],
+)
+def test_alternatives_are_no_parts(matrices):
+    [row] = paired([spectrum("y.pi", respfile="x.rmf")], matrices)
+    assert (row["response_id"], row["response_parts"]) == (None, None)
+    assert row["problems"] == ["RESPFILE 'x.rmf' names 2 in its file"]
+
+
+def test_an_area_is_found_without_a_response():
+    [row] = paired([spectrum("x.pi", **NAMED)], (), [area("a.arf")])
+    assert (row["area_id"], row["area_from"], row["foldable"]) == ("a.arf", "keyword", False)
+    assert row["missing"] == ["background", "response"]
+
+
 def test_a_net_spectrum_needs_no_background():
     [row] = paired([spectrum("x.pi", content="NET")])
     assert row["missing"] == ["response"]
@@ -213,7 +290,9 @@ def test_the_cost_is_linear_in_the_rows():
 
     from lake.ogip import pairing
 
-    candidates = pairing._Candidates(pairing._BACKGROUND, [Counted(r) for r in rows], rows[size:])
+    candidates = pairing._Candidates(
+        pairing._BACKGROUND, [Counted(r) for r in rows], rows[size:], {}
+    )
     for row in rows[:size]:
         for path in candidates.alike({**row, "obs_id": None}):
             assert len(candidates.rows(path, row, pairing.Reference(path, None, None))) == 1

@@ -53,7 +53,7 @@ def test_rates_and_errors():
     assert row["sys_err"].tolist() == [0.02, 0.02]
     assert row["quality"].tolist() == [0, 5]
     assert row["grouping"].tolist() == [1, -1]
-    assert row["warnings"] == ["RATE is NaN in 1 channels"]
+    assert row["warnings"] == ["RATE has no number in 1 channels"]
 
 
 def test_keywords_hold_for_all_channels_and_zero_error_says_nothing():
@@ -103,6 +103,7 @@ def test_scaled_counts_and_nulls_are_given_but_not_exact():
     nulls = read(hdus.pha({"COUNTS": ("I", np.array([3, -1], "i2"))}, formats=formats))
     assert nulls.rows[0]["counts"].tolist() == [3, None]
     assert nulls.typed == []
+    assert "COUNTS has no number in 1 channels" in nulls.rows[0]["warnings"]
     values = pha.container(nulls.rows[0]).values
     assert values[0] == 3
     assert np.isnan(values[1])

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from lake.errors import InputError
-from lake.ogip import read_arf, read_pha, read_rmf, read_rsp
+from lake.ogip import files, read_arf, read_pha, read_rmf, read_rsp
 from lake.ogip.readers import address
 from tests.ogip import hdus
 
@@ -85,8 +85,26 @@ def test_an_area_from_file_and_row(put):
 def test_a_spectrum_from_a_row():
     row = {"quantity": "COUNTS", "counts": [1.0, None, 3.0], "quality": [0, 1, 0], "exposure": 2.0}
     spectrum = read_pha(row)
+    assert spectrum.ebounds is None
+    energies = {"channel": [1, 2, 3], "e_min": [1.0, 2.0, 3.0], "e_max": [2.0, 3.0, 4.0]}
+    assert read_pha(row, channels=energies).ebounds.e_max.tolist() == [2, 3, 4]
     assert str(spectrum.values.tolist()) == "[1.0, nan, 3.0]"
     assert spectrum.quality.tolist() == [0, 1, 0]
+
+
+def test_a_response_from_rows(put, tmp_path):
+    path = put("x.rmf", hdus.matrix(), hdus.ebounds())
+    rows = files.records(hdus.registered(path), (tmp_path / "x.rmf").read_bytes())
+    [row], [channels] = rows["ogip.responses"], rows["ogip.ebounds"]
+    taken = read_rmf(row, bins=rows["ogip.redistribution"], channels=channels)
+    assert taken.as_sparse().toarray().tolist() == hdus.DENSE
+    assert taken.ebounds.e_max[-1] == 3.0
+    assert read_rmf(row, bins=rows["ogip.redistribution"]).ebounds is None
+    # A row alone names its file and HDU.
+    assert read_rsp(row).as_sparse().toarray().tolist() == hdus.DENSE
+    (tmp_path / "x.rmf").unlink()
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_rmf(row)
 
 
 def test_names_that_look_like_addresses_are_names(put):

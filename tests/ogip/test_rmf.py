@@ -63,6 +63,7 @@ def shifted(first: int) -> dict:
     [
         (1, 1, 1, (1, "TLMIN", [])),
         (0, 0, 0, (0, "TLMIN", [])),
+        (1, 1, 0, (1, "TLMIN", ["TLMIN4 is 1, EBOUNDS begins with channel 0"])),
         ("0", 0, 0, (0, "TLMIN", ["TLMIN4 is the text '0'"])),
         (None, 0, 0, (0, "EBOUNDS", ["TLMIN4 is missing"])),
         (None, 1, 1, (1, "EBOUNDS", ["TLMIN4 is missing"])),

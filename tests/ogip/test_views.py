@@ -154,11 +154,29 @@ def test_channels_that_the_file_does_not_number_begin_at_the_first(tables):
     spectra(tables, {"counts": [1.0] * 3, "channel": None})
     assert columns(tables, "channel", "e_min") == [[1, 2, 3], [0.5, 1.2, 2.0]]
     tables.execute("UPDATE ogip.spectra SET first_channel = 2")
-    assert columns(tables, "channel", "e_min") == [[2, 3, 4], [1.2, 2.0, None]]
+    assert columns(tables, "channel", "e_min") == [[2, 3, 4], [0.5, 1.2, 2.0]]
+
     # Without a response either, nothing is known of the channels.
     tables.execute("DELETE FROM ogip.pairs")
     tables.execute("UPDATE ogip.spectra SET first_channel = NULL")
     assert columns(tables, "channel", "e_min", "counts") == [[None] * 3, [None] * 3, [1] * 3]
+
+
+@pytest.mark.parametrize(
+    ("channel", "energies"),
+    [
+        # As fold takes them: Fermi GBM counts spectra from 0 and responses from 1.
+        ([0, 1, 2], [0.5, 1.2, 2.0]),
+        ([2, 3, 4], [0.5, 1.2, 2.0]),
+        ([3, 2, 1], [2.0, 1.2, 0.5]),
+        ([2, 3], [1.2, 2.0]),
+        ([0, 1, 3, 4], [None, 0.5, 2.0, None]),
+    ],
+)
+def test_channels_go_one_by_one_where_there_are_as_many_else_by_number(tables, channel, energies):
+    size = len(channel)
+    spectra(tables, {"counts": [1.0] * size, "channel": channel, "n_channels": size})
+    assert columns(tables, "channel", "e_min") == [channel, energies]
 
 
 def test_energies_may_be_those_of_the_file_itself_and_fall(tables):
