@@ -17,7 +17,7 @@ from lake.fetch.folder import origins
 from lake.home import Home
 from lake.inputs import RecordRole, TableRole
 from lake.intake import Batch, refused
-from lake.plan import Plan, Record, compare, fingerprint, plan
+from lake.plan import Plan, Record, compare, fingerprint, plan, remember
 
 Progress = Callable[[str, int | None, int | None], None]
 """Called with what is under way, how much of it is done, and of how much where that is known."""
@@ -100,9 +100,12 @@ def ingest(
             if todo.changed:
                 job = _Job(home, mission, release, todo, report)
                 try:
-                    return job.run(processes)
+                    outcome = job.run(processes)
                 finally:
                     job.discard()
+                remember(home, mission, release, job.todo)
+                return outcome
+    remember(home, mission, release, todo)
     return _nothing(todo)
 
 

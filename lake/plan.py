@@ -26,8 +26,11 @@ WHERE mission = ? AND release = ? AND status <> 'superseded'
 ORDER BY ALL
 """
 
+#: Role, path, size, time of modification in ns, options as JSON, version of the reader: a
+#: registered file, as it is.
+_Stamp = tuple[str, str, int, int, str, int]
 _Row = tuple[Any, ...]
-"""What `_FILES` gives of a file; the first six columns are how it is registered and stamped."""
+"""What `_FILES` gives of a file; the first six columns are its stamp."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +117,57 @@ class _Records(Sequence[Record]):
 def plan(home: Home, mission: str, release: str) -> Plan:
     """Compare the registered files of a release with those in the lake.
 
-    A file is hashed only if its size or time of modification differ from when it last was. Where
-    all files are as they were, each is looked at and no more is done.
+    A file is hashed only if its size or time of modification differ from when it last was, for the
+    lake or for `remember`. Where all files are as they were, each is looked at and no more is done.
     """
     rows: list[_Row] = []
     if home.store.exists:
         with home.store.reader() as connection:
             rows = connection.execute(_FILES, [mission, release]).fetchall()
-    listings = _listings(home, mission, release)
-    if _all_as_they_were(listings, rows):
+    listings, noted = _listings(home, mission, release), _noted(home, mission, release)
+    if _all_as_they_were(listings, rows, noted):
         return _nothing_new(rows, mission, release)
     known = [_record(row, mission, release) for row in rows]
-    return compare(*_registered(listings, known), known)
+    return compare(*_registered(listings, known, noted), known)
+
+
+def remember(home: Home, mission: str, release: str, done: Plan) -> None:
+    """Note the hashes of files whose bytes the lake has from elsewhere, and which have no row.
+
+    Such are copies, and files that were moved or touched. Without the note each of them would be
+    read again whenever a plan is made.
+    """
+    if done.registered is done.known:  # all as they were
+        return
+    recorded = {_stamp(r) for r in done.known}.union(_stamp(r) for r in done.new)
+    found = {_stamp(r): r.file.sha256 for r in done.registered if r.file.sha256}
+    noted = {stamp: sha256 for stamp, sha256 in found.items() if stamp not in recorded}
+    if noted == _noted(home, mission, release):
+        return
+    path = _note_path(home, mission, release)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps([[*s, sha256] for s, sha256 in noted.items()]), encoding="utf-8")
+    os.replace(new, path)
+
+
+def _note_path(home: Home, mission: str, release: str) -> Path:
+    return home.store.directory / f"{mission}-{release}.noted.json"
+
+
+def _noted(home: Home, mission: str, release: str) -> dict[_Stamp, str]:
+    """SHA-256 of the files that `remember` noted."""
+    try:
+        text = _note_path(home, mission, release).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    return {tuple(stamp): sha256 for *stamp, sha256 in json.loads(text)}
+
+
+def _stamp(record: Record) -> _Stamp:
+    file = record.file
+    return (
+        file.role, str(file.path), file.size, file.mtime_ns, file.options_json, record.version,
+    )  # fmt: skip
 
 
 def copies(home: Home, mission: str, release: str) -> dict[str, str]:
@@ -143,15 +185,17 @@ def copies(home: Home, mission: str, release: str) -> dict[str, str]:
     known = [_record(row, mission, release) for row in rows if row[7] == "committed"]
     paths = {str(r.file.path) for r in known}
     by_sha256 = {r.file.sha256: str(r.file.path) for r in known}
-    sizes = {r.file.size for r in known}
+    sizes, noted = {r.file.size for r in known}, _noted(home, mission, release)
     found = {}
     for listing in _listings(home, mission, release):
-        for name, stat in listing.files:
-            if name in paths or isinstance(stat, OSError) or stat.st_size not in sizes:
+        for stamp in listing.stamps():
+            path, size = stamp[1:3]
+            if path in paths or size not in sizes:
                 continue
-            with contextlib.suppress(OSError):
-                if original := by_sha256.get(inputs.sha256(Path(name))):
-                    found[name] = original
+            with contextlib.suppress(OSError):  # it is gone by now
+                sha256 = noted.get(stamp) or inputs.sha256(Path(path))
+                if original := by_sha256.get(sha256):
+                    found[path] = original
     return found
 
 
@@ -174,18 +218,24 @@ def describe(todo: Plan) -> str:
     return f"files: {', '.join(told)}" if told else "what was refused before is no longer there"
 
 
-def _all_as_they_were(listings: "list[_Listing]", rows: Sequence[_Row]) -> bool:
-    """Whether registered files and rows of `meta.files` agree one to one.
+def _all_as_they_were(
+    listings: "list[_Listing]", rows: Sequence[_Row], noted: Mapping[_Stamp, str]
+) -> bool:
+    """Whether registered files are those of `meta.files` and noted copies of them, one to one.
 
-    If so, `compare` finds no change; it knows more of files that were moved, touched, never read
-    or of equal bytes.
+    If so, `compare` finds no change; it knows more of files that were moved, touched or never
+    read.
     """
-    if len(rows) != sum(len(listing.files) for listing in listings):
+    total = len(rows) + len(noted)
+    if total != sum(len(listing.files) for listing in listings):
         return False
-    if len({(role, sha256) for role, _, _, _, _, _, sha256, *_ in rows if sha256}) < len(rows):
+    contents = {(role, sha256) for role, _, _, _, _, _, sha256, *_ in rows if sha256}
+    if len(contents) < len(rows):
+        return False
+    if not contents.issuperset((role, sha256) for (role, *_), sha256 in noted.items()):
         return False
     now = {stamp for listing in listings for stamp in listing.stamps()}
-    return len(now) == len(rows) and now == {row[:6] for row in rows}
+    return len(now) == total and now == {row[:6] for row in rows}.union(noted)
 
 
 def _nothing_new(rows: Sequence[_Row], mission: str, release: str) -> Plan:
@@ -274,8 +324,8 @@ class _Listing:
     role: Role
     files: list[tuple[str, os.stat_result | OSError]]
 
-    def stamps(self) -> Iterator[tuple[Any, ...]]:
-        """Give the first six columns of `_FILES` for those that can be read."""
+    def stamps(self) -> Iterator[_Stamp]:
+        """Stamps of those that can be read."""
         options = inputs.in_json(self.source.options)
         for path, stat in self.files:
             if isinstance(stat, os.stat_result):
@@ -298,12 +348,14 @@ def _listings(home: Home, mission: str, release: str) -> list[_Listing]:
     ]
 
 
-def _registered(listings: list[_Listing], known: list[Record]) -> tuple[list[Record], list[Record]]:
+def _registered(
+    listings: list[_Listing], known: list[Record], noted: Mapping[_Stamp, str]
+) -> tuple[list[Record], list[Record]]:
     """Registered files as they are now, and paths that cannot be read."""
-    hashes = {(str(r.file.path), r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
+    hashes = {stamp[1:4]: sha256 for stamp, sha256 in noted.items()}
+    hashes |= {(str(r.file.path), r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
     # A known file that was moved or touched is recognised by its bytes, without being taken again.
-    # So is a copy, whatever it is called: of equal bytes there is one file in the lake.
-    likenesses = {r.file.size for r in known}
+    likenesses = {(r.file.path.name, r.file.size) for r in known}
     files, unreadable = [], []
     for listing in listings:
         role, source = listing.role, listing.source
@@ -315,7 +367,7 @@ def _registered(listings: list[_Listing], known: list[Record]) -> tuple[list[Rec
                     raise stat
                 stamp = (stat.st_size, stat.st_mtime_ns)
                 sha256 = hashes.get((name, *stamp), "")
-                later = isinstance(role, RecordRole) and stamp[0] not in likenesses
+                later = isinstance(role, RecordRole) and (path.name, stamp[0]) not in likenesses
                 if not sha256 and not later:
                     sha256 = inputs.sha256(path)
                 files.append(Record(InputFile(path, *named, *stamp, sha256), role.version, "new"))

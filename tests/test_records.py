@@ -17,6 +17,7 @@ from lake.errors import InputError
 from lake.home import Home, Source
 from lake.ingest import ingest
 from lake.inputs import RecordRole
+from lake.plan import plan
 
 CONSERVATION = """
 SELECT f.name, f.rows_committed, count(s.spec_id) AS stored
@@ -133,7 +134,28 @@ def test_equal_files_are_one(home, write):
     outcome = run(home)
     assert stored(home) == [("A", 3)]
     assert outcome.describe() == "1 files in (1 rows), 0 unchanged, 0 out, 1 rejected"
+    opened.clear()
     assert run(home).describe() == "0 files in (0 rows), 1 unchanged, 0 out, 1 rejected"
+    assert not opened
+
+
+def test_a_copy_is_read_once(home, write, tmp_path):
+    write("a.txt", "A,3\n")
+    run(home)
+    write("another name.txt", "A,3\n")
+    assert plan(home, "sdss", "R").changed
+    opened.clear()
+    assert run(home).snapshot is None
+    assert opened == ["another name.txt"]
+    assert not plan(home, "sdss", "R").changed
+    (tmp_path / "in" / "a.txt").unlink()  # now it is the only one
+    outcome = run(home)
+    assert outcome.describe() == "0 files in (0 rows), 1 unchanged, 0 out, 0 rejected"
+    write("another name.txt", "A,4\n")
+    assert plan(home, "sdss", "R").changed
+    run(home)
+    assert stored(home) == [("A", 4)]
+    assert opened == ["another name.txt"] * 2
 
 
 def test_what_is_there_is_not_opened_again(home, write, tmp_path):
@@ -147,7 +169,7 @@ def test_what_is_there_is_not_opened_again(home, write, tmp_path):
     (tmp_path / "in" / "b.txt").rename(tmp_path / "in" / "moved and renamed.txt")
     outcome = run(home)
     assert outcome.describe() == "1 files in (1 rows), 2 unchanged, 0 out, 0 rejected"
-    assert sorted(opened) == ["c.txt"]
+    assert sorted(opened) == ["c.txt", "moved and renamed.txt"]
     assert stored(home) == [("A", 3), ("B", 3), ("C", 2)]
 
 
