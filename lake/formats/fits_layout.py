@@ -202,6 +202,10 @@ class Cards:
         return hash((len(self.raw), self.raw[:400], self.raw[-400:]))
 
 
+#: TFIELDS, TTYPE1 and its like, and what says that a table is compressed.
+_OF_COLUMNS = re.compile(rb"(?:TFIELDS|ZTABLE|T[A-Z]{2,4}\d{1,3}) *=")
+
+
 @lru_cache(maxsize=256)
 def holds_image(cards: Cards) -> bool:
     """Whether a binary table with these cards is a tile-compressed image."""
@@ -229,6 +233,22 @@ def read_layout(cards: Cards, row_bytes: int, text: bool) -> Layout:
     Malformed
         A column without TFORM, with one that FITS does not have, or past the row's end.
     """
+    return _read_layout(_of_columns(cards), row_bytes, text)
+
+
+def _of_columns(cards: Cards) -> Cards:
+    """Cards of the columns alone: what was observed, and when, differs from file to file."""
+    raw, kept, parts = cards.raw, False, []
+    for start in range(0, len(raw), 80):
+        card = raw[start : start + 80]
+        kept = bool(_OF_COLUMNS.match(card)) or (kept and card.startswith(b"CONTINUE"))
+        if kept:
+            parts.append(card)
+    return Cards(b"".join(parts))
+
+
+@lru_cache(maxsize=256)
+def _read_layout(cards: Cards, row_bytes: int, text: bool) -> Layout:
     header = Header(cards.raw)
     if header.get("ZTABLE") is True:
         raise Malformed("is a tile-compressed table; decompress it (funpack) first")

@@ -510,6 +510,20 @@ def test_layout_is_read_once_for_files_of_one_kind():
     assert len(layouts) == 1
 
 
+def test_layout_does_not_depend_on_what_was_observed():
+    def of(object_: str, unit: str) -> bytes:
+        hdu = astropy_fits.BinTableHDU.from_columns([Column("v", "E", unit, array=[1.0])])
+        hdu.header["OBJECT"] = object_  # a long one goes on in CONTINUE
+        hdu.header["TSTART"] = float(len(object_))
+        return fits_bytes(astropy_fits.PrimaryHDU(), hdu)
+
+    layouts = [read_fits_file(of(o, "keV"))[1].layout for o in ("3C 273", "a" * 100, "b" * 200)]
+    assert layouts[0] is layouts[1] is layouts[2]
+    unit = "erg / (" + " ".join(f"x{n}" for n in range(30)) + ")"
+    (column,) = read_fits_file(of("3C 273", unit))[1].layout.columns
+    assert column.metadata[b"unit"].decode() == unit
+
+
 def test_gzip_is_seen_through_whatever_the_name(tmp_path):
     path = tmp_path / "plain.fits"
     path.write_bytes(gzip.compress(table_bytes(FLUX)))
