@@ -1,6 +1,5 @@
 """Commands for files of one's own that need not go into a lake: classify, preprocess, predict."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,9 +177,7 @@ def preprocess(files: tuple[Path, ...], recipe: str, output: Path) -> None:
 
     if recipe not in RECIPES:
         raise lake.UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    spectra, rejected = _all_parts(
-        "preprocessing", ((made, taken) for made, _, taken in sdss.preprocess_files(files, recipe))
-    )
+    spectra, rejected = _all_parts("preprocessing", sdss.preprocess_files(files, recipe))
     command = f"lacus preprocess --recipe {recipe}"
     rows = exports.export(spectra, output, _origin("Preprocessed spectra", command, (), sdss))
     show.done(f"{output}: {show.count(rows, 'row')}")
@@ -236,35 +233,32 @@ def _newest_network(home: lake.Home) -> str:
 
 
 def _all_parts(
-    what: str, parts: Iterable[tuple[pa.Table, list[Any]]]
+    what: str, parts: Iterable[tuple[pa.Table, pa.Table, list[Any]]]
 ) -> tuple[pa.Table, list[Any]]:
     """Gather the parts of a result, and the records of files that were rejected.
 
-    Spectra that came out of no step with a valid pixel are named on the way.
+    Spectra that a recipe left out are named on the way.
     """
     tables, rejected, files = [], [], 0
     with progress.shown(what):
-        for table, taken in parts:
+        for table, log, taken in parts:
             files += len(taken)
             progress.report(f"{what}: files", files)
             tables.append(table)
             rejected += [record for record in taken if record.status == "rejected"]
-            _name_left_out(table, taken)
+            _name_left_out(table, log)
     if not files:
         raise lake.UsageError("there is no FITS file")
     return pa.concat_tables(tables), rejected
 
 
-def _name_left_out(table: pa.Table, taken: list[Any]) -> None:
-    made = Counter(table["file"].to_pylist())
-    for record in taken:
-        missing = record.rows_committed - made[str(record.file.path)]
-        if missing > 0:
-            show.warn(
-                f"left out: {record.file.path}: {missing} of"
-                f" {show.count(record.rows_committed, 'row')} without a valid pixel"
-                " or a continuum"
-            )
+def _name_left_out(table: pa.Table, log: pa.Table) -> None:
+    made = set(zip(*(table[key].to_pylist() for key in ("file", "spec_id")), strict=True))
+    steps = log.select(["file", "spec_id", "step_name", "warnings"]).to_pylist()
+    last = {(step["file"], step["spec_id"]): step for step in steps}
+    for (file, spec_id), step in last.items():
+        if (file, spec_id) not in made:
+            show.warn(f"{file}: {spec_id}, {step['step_name']}: {step['warnings']}")
 
 
 def _show_predictions(found: pa.Table) -> None:

@@ -113,6 +113,19 @@ def test_predict_classifies_files_that_are_in_no_lake(demo, spectra, lacus, tmp_
     assert output.read_text().count("\n") > 10
 
 
+def test_predict_says_why_there_is_nothing_to_classify(demo, lacus, tmp_path):
+    pytest.importorskip("lake.sdss.cnn")
+    bad, bare = tmp_path / "bad.fits", tmp_path / "bare.fits"
+    bad.write_text("not FITS")
+    bare.write_bytes(files.image())
+    result = lacus("predict", bad, "--json", home=demo[0])
+    assert (result.exit_code, json.loads(result.stdout)) == (3, [])
+    assert f"rejected: {bad}: is not a FITS file" in result.stderr
+    result = lacus("predict", bare, home=demo[0])
+    assert result.exit_code == 0
+    assert f"{bare}: bare, resample: no wavelength solution" in result.stderr
+
+
 def test_predict_needs_a_network(tiny_home, spectra, lacus):
     result = lacus("predict", spectra[0], home=tiny_home)
     assert result.exit_code == 1
@@ -146,7 +159,9 @@ def test_spectra_that_are_left_out_are_named(lacus, tmp_path):
     good.write_bytes(files.spec())
     result = lacus("preprocess", bare, good, "-o", tmp_path / "spectra.parquet")
     assert result.exit_code == 0
-    assert f"left out: {bare}: 1 of 1 row " in result.stderr
+    assert f"{bare}: bare, resample: no wavelength solution: cannot be resampled; left out" in (
+        result.stderr.replace("\n", " ")
+    )
     assert str(good) not in result.stderr
 
 
