@@ -48,6 +48,10 @@ def test_a_spec_file_is_whole_behind_its_spectrum_too():
     data = files.spec()
     with pytest.raises(InputError, match=r"HDU 3: .*cut off inside the header"):
         only(data[: data.rindex(b"XTENSION") + 80])
+    at_the_end_of_an_hdu = data[: data.index(b"XTENSION", data.index(b"COADD")) - 1]
+    row = only(at_the_end_of_an_hdu)
+    assert "no row of the catalogue in HDU 2" in row["notes"]
+    assert "no multiple of 2880: HDUs at its end may be cut off" in row["notes"]
     # What the HDUs behind the second hold is nobody's business here.
     odd = bytearray(data)
     odd[-2880:] = b"\xff" * 2880
