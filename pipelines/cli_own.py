@@ -156,7 +156,7 @@ FILES = click.argument(
     short_help="Preprocess your own optical spectra; no lake is needed.",
     epilog=examples(
         "lacus preprocess spec-*.fits -o spectra.parquet",
-        "lacus preprocess spectra/ --recipe seed -o spectra.parquet",
+        "lacus preprocess spectra/ --recipe seed -o spectra.parquet --log steps.csv",
     ),
 )
 @FILES
@@ -164,7 +164,10 @@ FILES = click.argument(
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), required=True, help="The file for them."
 )
-def preprocess(files: tuple[Path, ...], recipe: str, output: Path) -> None:
+@click.option(
+    "--log", type=click.Path(path_type=Path), help="Write what each step did, with hashes."
+)
+def preprocess(files: tuple[Path, ...], recipe: str, output: Path, log: Path | None) -> None:
     """Preprocess your own optical spectra; no lake is needed.
 
     FILE is a spectrum in any layout that `lacus add sdss` takes, or a folder of them. Recipes:
@@ -177,10 +180,15 @@ def preprocess(files: tuple[Path, ...], recipe: str, output: Path) -> None:
 
     if recipe not in RECIPES:
         raise lake.UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    spectra, rejected = _all_parts("preprocessing", sdss.preprocess_files(files, recipe))
+    parts = sdss.preprocess_files(files, recipe)
+    spectra, steps, rejected = _all_parts("preprocessing", parts)
     command = f"lacus preprocess --recipe {recipe}"
-    rows = exports.export(spectra, output, _origin("Preprocessed spectra", command, (), sdss))
-    show.done(f"{output}: {show.count(rows, 'row')}")
+    for title, data, path in (
+        ("Preprocessed spectra", spectra, output), ("Steps of the preprocessing", steps, log),
+    ):  # fmt: skip
+        if path is not None:
+            rows = exports.export(data, path, _origin(title, command, (), sdss))
+            show.done(f"{path}: {show.count(rows, 'row')}")
     _end(rejected)
 
 
@@ -210,7 +218,7 @@ def predict(
 
     chosen = model or _newest_network(home)
     trained = learning.load(home.models / "sdss", chosen)
-    found, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))
+    found, _, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))
     if output is not None:
         origin = _origin("Classes of spectra", f"lacus predict --model {chosen}", [chosen], sdss)
         show.done(f"{output}: {show.count(exports.export(found, output, origin), 'row')}")
@@ -234,22 +242,23 @@ def _newest_network(home: lake.Home) -> str:
 
 def _all_parts(
     what: str, parts: Iterable[tuple[pa.Table, pa.Table, list[Any]]]
-) -> tuple[pa.Table, list[Any]]:
-    """Gather the parts of a result, and the records of files that were rejected.
+) -> tuple[pa.Table, pa.Table, list[Any]]:
+    """Gather the parts of a result, its log, and the records of files that were rejected.
 
     Spectra that a recipe left out are named on the way.
     """
-    tables, rejected, files = [], [], 0
+    tables, logs, rejected, files = [], [], [], 0
     with progress.shown(what):
         for table, log, taken in parts:
             files += len(taken)
             progress.report(f"{what}: files", files)
             tables.append(table)
+            logs.append(log)
             rejected += [record for record in taken if record.status == "rejected"]
             _name_left_out(table, log)
     if not files:
         raise lake.UsageError("there is no FITS file")
-    return pa.concat_tables(tables), rejected
+    return pa.concat_tables(tables), pa.concat_tables(logs), rejected
 
 
 def _name_left_out(table: pa.Table, log: pa.Table) -> None:

@@ -142,8 +142,13 @@ def test_preprocess_runs_the_recipe_of_the_seed(spectra, lacus, tmp_path):
     import pyarrow.parquet as pq
 
     output = tmp_path / "spectra.parquet"
-    result = lacus("preprocess", *spectra[:2], "--recipe", "seed", "-o", output)
+    log = tmp_path / "steps.parquet"
+    result = lacus("preprocess", *spectra[:2], "--recipe", "seed", "-o", output, "--log", log)
     assert result.exit_code == 0
+    steps = pq.read_table(log)
+    assert steps["file"].to_pylist() == [str(path) for path in spectra[:2] for _ in range(2)]
+    assert steps["step_name"].to_pylist() == ["continuum_normalise", "pad_or_crop"] * 2
+    assert {len(digest) for digest in steps["result_hash"].to_pylist()} == {64}
     rows = pq.read_table(output)
     assert rows["recipe"].to_pylist() == ["seed"] * 2
     for flux in rows["flux"].to_pylist():
