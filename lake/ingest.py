@@ -40,6 +40,8 @@ class Outcome:
         included.
     superseded : int
         Files whose rows this ingest took out.
+    copies : list of Record
+        Files that another file of the same bytes stands for.
     """
 
     snapshot: int | None
@@ -47,6 +49,7 @@ class Outcome:
     unchanged: int = 0
     rejected: list[Record] = field(default_factory=list)
     superseded: int = 0
+    copies: list[Record] = field(default_factory=list)
 
     def describe(self) -> str:
         """One sentence, for messages and logs."""
@@ -156,7 +159,9 @@ class _Job:
         rejected = [r for r in taken if r.status != "committed"] + self.todo.unreadable
         snapshot = self._commit(committed, rejected)
         records.forget(self.store, self.mission, self.release)
-        return Outcome(snapshot, committed, len(self.kept), rejected, len(self.gone))
+        return Outcome(
+            snapshot, committed, len(self.kept), rejected, len(self.gone), self.todo.copies
+        )
 
     def _records(self) -> list[Record]:
         return [r for batches in self.batches.values() for b in batches for r in b.records]
@@ -318,7 +323,7 @@ class _Job:
                 commit.delete(table, where, [self.release, gone])
             for staged in files:
                 commit.add(staged)
-            self._record(commit, committed + rejected)
+            self._record(commit, committed + rejected + self.todo.copies)
             commit.record(self.release, self._made_from(committed))
         return commit.snapshot
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,11 +17,15 @@ from lake.inputs import InputFile, RecordRole, Role
 #: Role, SHA-256, options as JSON, version of the reader.
 Identity = tuple[str, str, str, int]
 
-_FILES = """
-SELECT role, path, size, mtime_ns, coalesce(options, '{}'), coalesce(reader_version, 0),
+#: How the reason of a file begins that is not read because another one holds its bytes.
+COPY = "has the bytes of "
+
+_FILES = f"""
+SELECT role, path, size, mtime_ns, coalesce(options, '{{}}'), coalesce(reader_version, 0),
     coalesce(sha256, ''), status, reason, rows_read, rows_committed, rows_rejected
 FROM meta.files
-WHERE mission = ? AND release = ? AND status <> 'superseded'
+WHERE mission = ? AND release = ?
+    AND (status <> 'superseded' OR starts_with(reason, '{COPY}'))
 ORDER BY ALL
 """
 
@@ -74,6 +78,8 @@ class Plan:
         Records of former refusals of files that are in `new`.
     unreadable : list of Record
         Refusals of registered paths that cannot be read.
+    copies : list of Record
+        Files whose bytes another file of their role has, which counts for both: superseded.
     changed : bool
         Whether anything differs from when the release was last ingested. A file that was refused
         then is read again only if something has changed.
@@ -88,6 +94,7 @@ class Plan:
     kept: Sequence[Record]
     refused: list[Record]
     unreadable: list[Record]
+    copies: list[Record]
     changed: bool
     known: Sequence[Record]
     registered: Sequence[Record]
@@ -141,6 +148,7 @@ def describe(todo: Plan) -> str:
         "gone": sum(r.place not in replaced for r in todo.gone),
         "refused before": len(todo.refused),
         "not to be read": len(todo.unreadable),
+        "copies of others": len(todo.copies),
     }
     told = [f"{number} {what}" for what, number in counts.items() if number]
     return f"files: {', '.join(told)}" if told else "what was refused before is no longer there"
@@ -166,7 +174,7 @@ def _nothing_new(rows: Sequence[_Row], mission: str, release: str) -> Plan:
     kept = _Records([row for row in rows if row[7] == "committed"], mission, release)
     refused = [_record(row, mission, release) for row in rows if row[7] == "rejected"]
     new = [Record(r.file, r.version, "new") for r in refused]
-    return Plan(new, [], kept, refused, [], False, known, known)
+    return Plan(new, [], kept, refused, [], [], False, known, known)
 
 
 def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[Record]) -> Plan:
@@ -184,10 +192,10 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[
     """
     registered = list(wanted)
     unhashed = [r for r in registered if not r.file.sha256]
+    hashed = [r for r in registered if r.file.sha256]
     once: dict[tuple[str, str], Record] = {}
-    for record in registered:
-        if record.file.sha256:
-            once.setdefault((record.file.role, record.file.sha256), record)
+    for record in hashed:
+        once.setdefault((record.file.role, record.file.sha256), record)
     files: dict[Identity, Record] = {r.identity: r for r in once.values()}
     present = {r.identity: r for r in known if r.status == "committed"}
     rejected = {r.identity: r for r in known if r.status == "rejected" and r.file.sha256}
@@ -199,15 +207,42 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[
     leaving = {r.identity for r in gone}
     # What a refused file was to replace is still there, and stays for as long as it is refused.
     standing = {r.place for r in refused}
+    copies = _copies(hashed, present | rejected) if len(once) < len(hashed) else []
+    copied_before = {r.registration for r in known if r.status == "superseded"}
     changed = (
         bool(unhashed)
+        or any(r.registration not in copied_before for r in copies)
         or any(r.place not in standing for r in gone)
         or len(new) > len(refused)
         or len(rejected) > len(refused)
         or lost != lost_before
     )
     kept = [r for i, r in present.items() if i not in leaving]
-    return Plan(new + unhashed, gone, kept, refused, unreadable, changed, known, registered)
+    return Plan(
+        new + unhashed, gone, kept, refused, unreadable, copies, changed, known, registered
+    )
+
+
+def _copies(hashed: Iterable[Record], taken: Mapping[Identity, Record]) -> list[Record]:
+    """Registered files that are not read because another file of their role has their bytes.
+
+    Of files of the same bytes the one that was read before stays, else the first is read.
+    """
+    before = {(r.file.role, r.file.sha256): r.file.path for r in taken.values()}
+    alike: dict[tuple[str, str], dict[Path, Record]] = {}
+    for record in hashed:
+        same = alike.setdefault((record.file.role, record.file.sha256), {})
+        same.setdefault(record.file.path, record)
+    copies = []
+    for key, same in alike.items():
+        stays = before[key] if before.get(key) in same else next(iter(same))
+        nothing = {"rows_read": 0, "rows_committed": 0, "rows_rejected": 0}
+        copies += [
+            replace(record, status="superseded", reason=f"{COPY}{stays}", **nothing)
+            for path, record in same.items()
+            if path != stays
+        ]
+    return copies
 
 
 def _record(row: _Row, mission: str, release: str) -> Record:
