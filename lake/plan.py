@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -218,9 +218,7 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[
         or lost != lost_before
     )
     kept = [r for i, r in present.items() if i not in leaving]
-    return Plan(
-        new + unhashed, gone, kept, refused, unreadable, copies, changed, known, registered
-    )
+    return Plan(new + unhashed, gone, kept, refused, unreadable, copies, changed, known, registered)
 
 
 def _copies(hashed: Iterable[Record], taken: Mapping[Identity, Record]) -> list[Record]:
@@ -236,9 +234,8 @@ def _copies(hashed: Iterable[Record], taken: Mapping[Identity, Record]) -> list[
     copies = []
     for key, same in alike.items():
         stays = before[key] if before.get(key) in same else next(iter(same))
-        nothing = {"rows_read": 0, "rows_committed": 0, "rows_rejected": 0}
         copies += [
-            replace(record, status="superseded", reason=f"{COPY}{stays}", **nothing)
+            Record(record.file, record.version, "superseded", f"{COPY}{stays}")
             for path, record in same.items()
             if path != stays
         ]
