@@ -277,10 +277,14 @@ class _Job:
                 batch.refuse(reasons)
 
     def _clash(self, table: str, clash: checks.Clash) -> str:
-        there = self._records() + self.kept
-        names = [r.file.path.name for r in there if r.file.sha256 == clash.other_sha256]
+        there = {r.file.path: r.file.sha256 for r in self._records() + self.kept}
+        paths = [path for path, sha256 in there.items() if sha256 == clash.other_sha256]
         key = ", ".join(contracts.table(table).key[1:])
-        other = names[0] if names else f"another file (sha256 {clash.other_sha256[:12]}...)"
+        other = f"another file (sha256 {clash.other_sha256[:12]}...)"
+        if paths:
+            # Folders may have files of the same name.
+            alike = sum(path.name == paths[0].name for path in there) > 1
+            other = str(paths[0]) if alike else paths[0].name
         return f"row {clash.row}: has the key ({key}) of row {clash.other_row} of {other}"
 
     def _others(self, table: str, but: str | None = None) -> str:
