@@ -219,6 +219,27 @@ def scores(model, held, snr, recipe="default", limits=None, realisations=3):
     }
 
 
+#: Stars of `spec` with S/N above 20, and the subclasses that the pipeline gives them.
+OBSERVED = {
+    "0618-52049-0372": "M1", "1079-52621-0509": "M1", "2942-54521-0124": "G2",
+    "3586-55181-0500": "G1", "4055-55359-0001": "F3", "7454-56751-0770": "K0",
+}  # fmt: skip
+
+
+def test_observed_stars_get_near_classes(home, real_data, record_property):
+    paths = [real_data / "sdss" / "spec" / f"spec-{name}.fits" for name in OBSERVED]
+    found = json.loads(lacus(home.root, "predict", *paths, "--json"))
+    given = {row["spec_id"]: row["predicted_class"] for row in found}
+    record_property("given", str(given))
+    assert given["2942-54521-0124"] == "G2"
+
+    def place(name):
+        return 10 * "OBAFGKM".index(name[0]) + int(name[1])
+
+    # Most are of types that the network has never seen.
+    assert max(abs(place(given[name]) - place(true)) for name, true in OBSERVED.items()) < 10
+
+
 #: Least accuracy of the classes and of their letters.
 TARGETS = {5.0: (0.65, 0.90), 10.0: (0.80, 0.95), 20.0: (0.93, 0.99), None: (0.98, 0.99)}
 
