@@ -17,7 +17,7 @@ from lake.fetch.folder import origins
 from lake.home import Home
 from lake.inputs import RecordRole, TableRole
 from lake.intake import Batch, refused
-from lake.plan import Plan, Record, compare, fingerprint, plan, remember
+from lake.plan import COPY, Plan, Record, compare, fingerprint, plan
 
 Progress = Callable[[str, int | None, int | None], None]
 """Called with what is under way, how much of it is done, and of how much where that is known."""
@@ -40,6 +40,8 @@ class Outcome:
         included.
     superseded : int
         Files whose rows this ingest took out.
+    copies : list of Record
+        Files that another file of the same bytes stands for.
     """
 
     snapshot: int | None
@@ -47,6 +49,7 @@ class Outcome:
     unchanged: int = 0
     rejected: list[Record] = field(default_factory=list)
     superseded: int = 0
+    copies: list[Record] = field(default_factory=list)
 
     def describe(self) -> str:
         """One sentence, for messages and logs."""
@@ -100,12 +103,9 @@ def ingest(
             if todo.changed:
                 job = _Job(home, mission, release, todo, report)
                 try:
-                    outcome = job.run(processes)
+                    return job.run(processes)
                 finally:
                     job.discard()
-                remember(home, mission, release, job.todo)
-                return outcome
-    remember(home, mission, release, todo)
     return _nothing(todo)
 
 
@@ -159,7 +159,9 @@ class _Job:
         rejected = [r for r in taken if r.status != "committed"] + self.todo.unreadable
         snapshot = self._commit(committed, rejected)
         records.forget(self.store, self.mission, self.release)
-        return Outcome(snapshot, committed, len(self.kept), rejected, len(self.gone))
+        return Outcome(
+            snapshot, committed, len(self.kept), rejected, len(self.gone), self.todo.copies
+        )
 
     def _records(self) -> list[Record]:
         return [r for batches in self.batches.values() for b in batches for r in b.records]
@@ -275,10 +277,14 @@ class _Job:
                 batch.refuse(reasons)
 
     def _clash(self, table: str, clash: checks.Clash) -> str:
-        there = self._records() + self.kept
-        names = [r.file.path.name for r in there if r.file.sha256 == clash.other_sha256]
+        there = {r.file.path: r.file.sha256 for r in self._records() + self.kept}
+        paths = [path for path, sha256 in there.items() if sha256 == clash.other_sha256]
         key = ", ".join(contracts.table(table).key[1:])
-        other = names[0] if names else f"another file (sha256 {clash.other_sha256[:12]}...)"
+        other = f"another file (sha256 {clash.other_sha256[:12]}...)"
+        if paths:
+            # Folders may have files of the same name.
+            alike = sum(path.name == paths[0].name for path in there) > 1
+            other = str(paths[0]) if alike else paths[0].name
         return f"row {clash.row}: has the key ({key}) of row {clash.other_row} of {other}"
 
     def _others(self, table: str, but: str | None = None) -> str:
@@ -321,7 +327,7 @@ class _Job:
                 commit.delete(table, where, [self.release, gone])
             for staged in files:
                 commit.add(staged)
-            self._record(commit, committed + rejected)
+            self._record(commit, committed + rejected + self.todo.copies)
             commit.record(self.release, self._made_from(committed))
         return commit.snapshot
 
@@ -345,6 +351,10 @@ class _Job:
             "UPDATE lake.meta.files SET status = 'superseded' WHERE mission = ? AND release = ?"
         )
         here = [self.mission, self.release]
+        if any(r.status == "superseded" for r in self.todo.known):
+            # Copies are on record as they are now.
+            of_copies = "mission = ? AND release = ? AND starts_with(reason, ?)"
+            commit.delete("meta.files", of_copies, [*here, COPY])
         if any(r.status == "rejected" for r in self.todo.known):
             commit.connection.execute(f"{supersede} AND status = 'rejected'", here)
         for role in sorted({r.file.role for r in self.gone}):

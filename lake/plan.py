@@ -1,6 +1,5 @@
 """What an ingest has to do: the registered files of a release against those in the lake."""
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -18,11 +17,15 @@ from lake.inputs import InputFile, RecordRole, Role
 #: Role, SHA-256, options as JSON, version of the reader.
 Identity = tuple[str, str, str, int]
 
-_FILES = """
-SELECT role, path, size, mtime_ns, coalesce(options, '{}'), coalesce(reader_version, 0),
+#: How the reason of a file begins that is not read because another one holds its bytes.
+COPY = "has the bytes of "
+
+_FILES = f"""
+SELECT role, path, size, mtime_ns, coalesce(options, '{{}}'), coalesce(reader_version, 0),
     coalesce(sha256, ''), status, reason, rows_read, rows_committed, rows_rejected
 FROM meta.files
-WHERE mission = ? AND release = ? AND status <> 'superseded'
+WHERE mission = ? AND release = ?
+    AND (status <> 'superseded' OR starts_with(reason, '{COPY}'))
 ORDER BY ALL
 """
 
@@ -78,6 +81,8 @@ class Plan:
         Records of former refusals of files that are in `new`.
     unreadable : list of Record
         Refusals of registered paths that cannot be read.
+    copies : list of Record
+        Files whose bytes another file of their role has, which counts for both: superseded.
     changed : bool
         Whether anything differs from when the release was last ingested. A file that was refused
         then is read again only if something has changed.
@@ -92,6 +97,7 @@ class Plan:
     kept: Sequence[Record]
     refused: list[Record]
     unreadable: list[Record]
+    copies: list[Record]
     changed: bool
     known: Sequence[Record]
     registered: Sequence[Record]
@@ -117,86 +123,36 @@ class _Records(Sequence[Record]):
 def plan(home: Home, mission: str, release: str) -> Plan:
     """Compare the registered files of a release with those in the lake.
 
-    A file is hashed only if its size or time of modification differ from when it last was, for the
-    lake or for `remember`. Where all files are as they were, each is looked at and no more is done.
+    A file is hashed only if its size or time of modification differ from when it last was. Where
+    all files are as they were, each is looked at and no more is done.
     """
     rows: list[_Row] = []
     if home.store.exists:
         with home.store.reader() as connection:
             rows = connection.execute(_FILES, [mission, release]).fetchall()
-    listings, noted = _listings(home, mission, release), _noted(home, mission, release)
-    if _all_as_they_were(listings, rows, noted):
+    listings = _listings(home, mission, release)
+    if _all_as_they_were(listings, rows):
         return _nothing_new(rows, mission, release)
     known = [_record(row, mission, release) for row in rows]
-    return compare(*_registered(listings, known, noted), known)
-
-
-def remember(home: Home, mission: str, release: str, done: Plan) -> None:
-    """Note the hashes of files whose bytes the lake has from elsewhere, and which have no row.
-
-    Such are copies, and files that were moved or touched. Without the note each of them would be
-    read again whenever a plan is made.
-    """
-    if done.registered is done.known:  # all as they were
-        return
-    recorded = {_stamp(r) for r in done.known}.union(_stamp(r) for r in done.new)
-    found = {_stamp(r): r.file.sha256 for r in done.registered if r.file.sha256}
-    noted = {stamp: sha256 for stamp, sha256 in found.items() if stamp not in recorded}
-    if noted == _noted(home, mission, release):
-        return
-    path = _note_path(home, mission, release)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps([[*s, sha256] for s, sha256 in noted.items()]), encoding="utf-8")
-    os.replace(new, path)
-
-
-def _note_path(home: Home, mission: str, release: str) -> Path:
-    return home.store.directory / f"{mission}-{release}.noted.json"
-
-
-def _noted(home: Home, mission: str, release: str) -> dict[_Stamp, str]:
-    """SHA-256 of the files that `remember` noted."""
-    try:
-        text = _note_path(home, mission, release).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    return {tuple(stamp): sha256 for *stamp, sha256 in json.loads(text)}
-
-
-def _stamp(record: Record) -> _Stamp:
-    file = record.file
-    return (
-        file.role, str(file.path), file.size, file.mtime_ns, file.options_json, record.version,
-    )  # fmt: skip
+    return compare(*_registered(listings, known), known)
 
 
 def copies(home: Home, mission: str, release: str) -> dict[str, str]:
-    """Registered files that the lake has under another path, where that one has the same bytes.
+    """Files of a release that are not read because another file of their role has their bytes.
 
     Returns
     -------
     dict of str to str
-        Path of the copy -> path of the file in the lake.
+        Path of the copy -> path of the file that was read.
     """
-    if not home.store.exists:
-        return {}
-    with home.store.reader() as connection:
-        rows = connection.execute(_FILES, [mission, release]).fetchall()
-    known = [_record(row, mission, release) for row in rows if row[7] == "committed"]
-    paths = {str(r.file.path) for r in known}
-    by_sha256 = {r.file.sha256: str(r.file.path) for r in known}
-    sizes, noted = {r.file.size for r in known}, _noted(home, mission, release)
-    found = {}
-    for listing in _listings(home, mission, release):
-        for stamp in listing.stamps():
-            path, size = stamp[1:3]
-            if path in paths or size not in sizes:
-                continue
-            with contextlib.suppress(OSError):  # it is gone by now
-                sha256 = noted.get(stamp) or inputs.sha256(Path(path))
-                if original := by_sha256.get(sha256):
-                    found[path] = original
-    return found
+    found = home.store.sql(
+        "SELECT c.path, f.path FROM meta.files AS c JOIN meta.files AS f"
+        " USING (mission, release, role, sha256)"
+        " WHERE c.mission = ? AND c.release = ? AND starts_with(c.reason, ?)"
+        " AND c.status = 'superseded' AND f.status = 'committed'",
+        [mission, release, COPY],
+    )
+    return dict(found.fetchall())
 
 
 def describe(todo: Plan) -> str:
@@ -213,29 +169,27 @@ def describe(todo: Plan) -> str:
         "gone": sum(r.place not in replaced for r in todo.gone),
         "refused before": len(todo.refused),
         "not to be read": len(todo.unreadable),
+        "copies of others": len(todo.copies),
     }
     told = [f"{number} {what}" for what, number in counts.items() if number]
     return f"files: {', '.join(told)}" if told else "what was refused before is no longer there"
 
 
-def _all_as_they_were(
-    listings: "list[_Listing]", rows: Sequence[_Row], noted: Mapping[_Stamp, str]
-) -> bool:
-    """Whether registered files are those of `meta.files` and noted copies of them, one to one.
+def _all_as_they_were(listings: "list[_Listing]", rows: Sequence[_Row]) -> bool:
+    """Whether registered files and rows of `meta.files` agree one to one.
 
     If so, `compare` finds no change; it knows more of files that were moved, touched or never
     read.
     """
-    total = len(rows) + len(noted)
-    if total != sum(len(listing.files) for listing in listings):
+    if len(rows) != sum(len(listing.files) for listing in listings):
         return False
-    contents = {(role, sha256) for role, _, _, _, _, _, sha256, *_ in rows if sha256}
-    if len(contents) < len(rows):
+    read = [(row[0], row[6]) for row in rows if row[7] != "superseded"]
+    if "" in {sha256 for _, sha256 in read} or len(set(read)) < len(read):
         return False
-    if not contents.issuperset((role, sha256) for (role, *_), sha256 in noted.items()):
+    if not set(read).issuperset((row[0], row[6]) for row in rows):
         return False
     now = {stamp for listing in listings for stamp in listing.stamps()}
-    return len(now) == total and now == {row[:6] for row in rows}.union(noted)
+    return len(now) == len(rows) and now == {row[:6] for row in rows}
 
 
 def _nothing_new(rows: Sequence[_Row], mission: str, release: str) -> Plan:
@@ -244,7 +198,7 @@ def _nothing_new(rows: Sequence[_Row], mission: str, release: str) -> Plan:
     kept = _Records([row for row in rows if row[7] == "committed"], mission, release)
     refused = [_record(row, mission, release) for row in rows if row[7] == "rejected"]
     new = [Record(r.file, r.version, "new") for r in refused]
-    return Plan(new, [], kept, refused, [], False, known, known)
+    return Plan(new, [], kept, refused, [], [], False, known, known)
 
 
 def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[Record]) -> Plan:
@@ -262,10 +216,10 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[
     """
     registered = list(wanted)
     unhashed = [r for r in registered if not r.file.sha256]
+    hashed = [r for r in registered if r.file.sha256]
     once: dict[tuple[str, str], Record] = {}
-    for record in registered:
-        if record.file.sha256:
-            once.setdefault((record.file.role, record.file.sha256), record)
+    for record in hashed:
+        once.setdefault((record.file.role, record.file.sha256), record)
     files: dict[Identity, Record] = {r.identity: r for r in once.values()}
     present = {r.identity: r for r in known if r.status == "committed"}
     rejected = {r.identity: r for r in known if r.status == "rejected" and r.file.sha256}
@@ -277,15 +231,39 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[
     leaving = {r.identity for r in gone}
     # What a refused file was to replace is still there, and stays for as long as it is refused.
     standing = {r.place for r in refused}
+    copies = _copies(hashed, present | rejected) if len(once) < len(hashed) else []
+    copied_before = {r.registration for r in known if r.status == "superseded"}
     changed = (
         bool(unhashed)
+        or any(r.registration not in copied_before for r in copies)
         or any(r.place not in standing for r in gone)
         or len(new) > len(refused)
         or len(rejected) > len(refused)
         or lost != lost_before
     )
     kept = [r for i, r in present.items() if i not in leaving]
-    return Plan(new + unhashed, gone, kept, refused, unreadable, changed, known, registered)
+    return Plan(new + unhashed, gone, kept, refused, unreadable, copies, changed, known, registered)
+
+
+def _copies(hashed: Iterable[Record], taken: Mapping[Identity, Record]) -> list[Record]:
+    """Registered files that are not read because another file of their role has their bytes.
+
+    Of files of the same bytes the one that was read before stays, else the first is read.
+    """
+    before = {(r.file.role, r.file.sha256): r.file.path for r in taken.values()}
+    alike: dict[tuple[str, str], dict[Path, Record]] = {}
+    for record in hashed:
+        same = alike.setdefault((record.file.role, record.file.sha256), {})
+        same.setdefault(record.file.path, record)
+    copies = []
+    for key, same in alike.items():
+        stays = before[key] if before.get(key) in same else next(iter(same))
+        copies += [
+            Record(record.file, record.version, "superseded", f"{COPY}{stays}")
+            for path, record in same.items()
+            if path != stays
+        ]
+    return copies
 
 
 def _record(row: _Row, mission: str, release: str) -> Record:
@@ -348,14 +326,14 @@ def _listings(home: Home, mission: str, release: str) -> list[_Listing]:
     ]
 
 
-def _registered(
-    listings: list[_Listing], known: list[Record], noted: Mapping[_Stamp, str]
-) -> tuple[list[Record], list[Record]]:
+def _registered(listings: list[_Listing], known: list[Record]) -> tuple[list[Record], list[Record]]:
     """Registered files as they are now, and paths that cannot be read."""
-    hashes = {stamp[1:4]: sha256 for stamp, sha256 in noted.items()}
-    hashes |= {(str(r.file.path), r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
-    # A known file that was moved or touched is recognised by its bytes, without being taken again.
+    hashes = {(str(r.file.path), r.file.size, r.file.mtime_ns): r.file.sha256 for r in known}
+    # A known file that was moved, renamed or touched is recognised by its bytes, without being
+    # taken again.
     likenesses = {(r.file.path.name, r.file.size) for r in known}
+    there = {name for listing in listings for name, _ in listing.files}
+    missed = {r.file.size for r in known if str(r.file.path) not in there}
     files, unreadable = [], []
     for listing in listings:
         role, source = listing.role, listing.source
@@ -367,8 +345,8 @@ def _registered(
                     raise stat
                 stamp = (stat.st_size, stat.st_mtime_ns)
                 sha256 = hashes.get((name, *stamp), "")
-                later = isinstance(role, RecordRole) and (path.name, stamp[0]) not in likenesses
-                if not sha256 and not later:
+                alike = (path.name, stamp[0]) in likenesses or stamp[0] in missed
+                if not sha256 and (alike or not isinstance(role, RecordRole)):
                     sha256 = inputs.sha256(path)
                 files.append(Record(InputFile(path, *named, *stamp, sha256), role.version, "new"))
             except OSError as error:

@@ -65,6 +65,8 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
         refused = [(str(r.file.path), r.reason) for r in outcome.rejected + outcome.partly_rejected]
         for path, reason in refused:  # the command line lists them when all is done
             context.log.info("rejected %s: %s", path, reason)
+        for copy in outcome.copies:
+            context.log.warning("counts once: %s %s", copy.file.path, copy.reason)
         shown = {"rejected": metadata.table(["file", "reason"], refused)} if refused else {}
         if outcome.rejected and not outcome.committed and not outcome.unchanged:
             number = len(outcome.rejected)

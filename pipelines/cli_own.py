@@ -1,6 +1,5 @@
 """Commands for files of one's own that need not go into a lake: classify, preprocess, predict."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,7 +156,7 @@ FILES = click.argument(
     short_help="Preprocess your own optical spectra; no lake is needed.",
     epilog=examples(
         "lacus preprocess spec-*.fits -o spectra.parquet",
-        "lacus preprocess spectra/ --recipe seed -o spectra.parquet",
+        "lacus preprocess spectra/ --recipe seed -o spectra.parquet --log steps.csv",
     ),
 )
 @FILES
@@ -165,7 +164,10 @@ FILES = click.argument(
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), required=True, help="The file for them."
 )
-def preprocess(files: tuple[Path, ...], recipe: str, output: Path) -> None:
+@click.option(
+    "--log", type=click.Path(path_type=Path), help="Write what each step did, with hashes."
+)
+def preprocess(files: tuple[Path, ...], recipe: str, output: Path, log: Path | None) -> None:
     """Preprocess your own optical spectra; no lake is needed.
 
     FILE is a spectrum in any layout that `lacus add sdss` takes, or a folder of them. Recipes:
@@ -178,12 +180,15 @@ def preprocess(files: tuple[Path, ...], recipe: str, output: Path) -> None:
 
     if recipe not in RECIPES:
         raise lake.UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    spectra, rejected = _all_parts(
-        "preprocessing", ((made, taken) for made, _, taken in sdss.preprocess_files(files, recipe))
-    )
+    parts = sdss.preprocess_files(files, recipe)
+    spectra, steps, rejected = _all_parts("preprocessing", parts)
     command = f"lacus preprocess --recipe {recipe}"
-    rows = exports.export(spectra, output, _origin("Preprocessed spectra", command, (), sdss))
-    show.done(f"{output}: {show.count(rows, 'row')}")
+    for title, data, path in (
+        ("Preprocessed spectra", spectra, output), ("Steps of the preprocessing", steps, log),
+    ):  # fmt: skip
+        if path is not None:
+            rows = exports.export(data, path, _origin(title, command, (), sdss))
+            show.done(f"{path}: {show.count(rows, 'row')}")
     _end(rejected)
 
 
@@ -213,7 +218,7 @@ def predict(
 
     chosen = model or _newest_network(home)
     trained = learning.load(home.models / "sdss", chosen)
-    found, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))
+    found, _, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))
     if output is not None:
         origin = _origin("Classes of spectra", f"lacus predict --model {chosen}", [chosen], sdss)
         show.done(f"{output}: {show.count(exports.export(found, output, origin), 'row')}")
@@ -236,35 +241,33 @@ def _newest_network(home: lake.Home) -> str:
 
 
 def _all_parts(
-    what: str, parts: Iterable[tuple[pa.Table, list[Any]]]
-) -> tuple[pa.Table, list[Any]]:
-    """Gather the parts of a result, and the records of files that were rejected.
+    what: str, parts: Iterable[tuple[pa.Table, pa.Table, list[Any]]]
+) -> tuple[pa.Table, pa.Table, list[Any]]:
+    """Gather the parts of a result, its log, and the records of files that were rejected.
 
-    Spectra that came out of no step with a valid pixel are named on the way.
+    Spectra that a recipe left out are named on the way.
     """
-    tables, rejected, files = [], [], 0
+    tables, logs, rejected, files = [], [], [], 0
     with progress.shown(what):
-        for table, taken in parts:
+        for table, log, taken in parts:
             files += len(taken)
             progress.report(f"{what}: files", files)
             tables.append(table)
+            logs.append(log)
             rejected += [record for record in taken if record.status == "rejected"]
-            _name_left_out(table, taken)
+            _name_left_out(table, log)
     if not files:
         raise lake.UsageError("there is no FITS file")
-    return pa.concat_tables(tables), rejected
+    return pa.concat_tables(tables), pa.concat_tables(logs), rejected
 
 
-def _name_left_out(table: pa.Table, taken: list[Any]) -> None:
-    made = Counter(table["file"].to_pylist())
-    for record in taken:
-        missing = record.rows_committed - made[str(record.file.path)]
-        if missing > 0:
-            show.warn(
-                f"left out: {record.file.path}: {missing} of"
-                f" {show.count(record.rows_committed, 'row')} without a valid pixel"
-                " or a continuum"
-            )
+def _name_left_out(table: pa.Table, log: pa.Table) -> None:
+    made = set(zip(*(table[key].to_pylist() for key in ("file", "spec_id")), strict=True))
+    steps = log.select(["file", "spec_id", "step_name", "warnings"]).to_pylist()
+    last = {(step["file"], step["spec_id"]): step for step in steps}
+    for (file, spec_id), step in last.items():
+        if (file, spec_id) not in made:
+            show.warn(f"{file}: {spec_id}, {step['step_name']}: {step['warnings']}")
 
 
 def _show_predictions(found: pa.Table) -> None:

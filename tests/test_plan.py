@@ -70,6 +70,31 @@ def test_each_file_is_new_gone_or_kept(home):
     assert not plan(home, "csc", "S").changed
 
 
+def test_a_copy_of_a_file_is_on_record_and_counts_once(home):
+    original = write(home, "b.csv", "B,1")
+    home.add(Source("csc", "R", "detections", (home.root.parent / "in",)))
+    ingest(home, "csc", "R")
+    copy = original.with_name("a.csv")
+    shutil.copy(original, copy)
+    assert plan(home, "csc", "R").changed
+    outcome = ingest(home, "csc", "R")
+    assert (names(outcome.copies), outcome.committed, outcome.unchanged) == (["a.csv"], [], 1)
+    assert planning.copies(home, "csc", "R") == {str(copy): str(original)}
+    assert home.sql("SELECT name, status, reason FROM meta.files ORDER BY name").fetchall() == [
+        ("a.csv", "superseded", f"has the bytes of {original}"), ("b.csv", "committed", None),
+    ]  # fmt: skip
+    assert not plan(home, "csc", "R").changed
+    write(home, "c.csv", "C,1")
+    ingest(home, "csc", "R")
+    assert home.sql("SELECT count(*) FROM meta.files WHERE name = 'a.csv'").fetchone() == (1,)
+    original.unlink()
+    todo = plan(home, "csc", "R")
+    assert (todo.changed, names(todo.kept), todo.copies) == (False, ["b.csv", "c.csv"], [])
+    write(home, "c.csv", "C,2")
+    ingest(home, "csc", "R")
+    assert planning.copies(home, "csc", "R") == {}
+
+
 def test_a_file_is_hashed_only_if_its_size_or_time_differ(home, monkeypatch):
     path = write(home, "a.csv", "A,1")
     same = write(home, "b.csv", "B,1")
@@ -182,7 +207,7 @@ def test_the_quick_look_says_what_the_thorough_one_does(home, change, monkeypatc
     assert bool(compared) == (change != "nothing")
     monkeypatch.setattr(planning, "_all_as_they_were", lambda *_: False)
     slow = plan(home, "csc", "R")
-    assert todo.changed == slow.changed == (change not in ("nothing", "touched", "moved", "copied"))
+    assert todo.changed == slow.changed == (change not in ("nothing", "touched", "moved"))
     for part in ("new", "gone", "kept", "refused", "unreadable", "known"):
         assert list(getattr(todo, part)) == list(getattr(slow, part)), part
 
@@ -205,19 +230,3 @@ def test_a_fingerprint_is_of_content_options_and_reader_alone(home):
         [],
     ]
     assert len({fingerprint(records) for records in others}) == len(others)
-
-
-def test_copies_are_registered_files_that_the_lake_has_under_another_path(home):
-    write(home, "a.csv", "A,1")
-    write(home, "b.csv", "B,1")
-    source = Source("csc", "R", "detections", (home.root.parent / "in",))
-    home.add(source)
-    assert planning.copies(home, "csc", "R") == {}
-    ingest(home, "csc", "R")
-    folder = home.root.parent / "in" / "again"
-    folder.mkdir()
-    copy = shutil.copy(home.root.parent / "in" / "a.csv", folder / "other.csv")
-    write(home, "c.csv", "C,1")  # as long as the others
-    assert planning.copies(home, "csc", "R") == {
-        str(copy): str(home.root.parent / "in" / "a.csv")
-    }  # fmt: skip

@@ -228,7 +228,8 @@ class HDU:
             cells[:] = np.split(values, np.cumsum(lengths)[:-1])
             return cells
         if column.text and column.code != "A":
-            array = to_arrow(column, self.records, _NO_HEAP)
+            with self._named():
+                array = to_arrow(column, self.records, _NO_HEAP)
             return array.to_numpy(zero_copy_only=False)
         if column.code == "L":
             return cells == ord("T")

@@ -182,10 +182,7 @@ def channels(
     log_noise : ndarray of float32, shape (n,)
         log10 of the relative noise per pixel.
     """
-    depth = np.subtract(flux, 1, dtype=np.float32)
-    np.copyto(depth, 0, where=~valid)
-    shape = relative_ivar(ivar, valid)
-    noise = noise_level(depth, shape, valid)
+    depth, shape, noise = _measured(flux, ivar, valid)
     weight = (
         np.maximum(shape, np.float32(1e-4), out=shape) if noise_weights else np.ones_like(shape)
     )
@@ -202,6 +199,16 @@ def channels(
     np.multiply(depth, weight, out=x[..., 0])
     x[..., 1] = weight
     return x, np.log10(noise)
+
+
+def _measured(
+    flux: npt.NDArray[np.floating], ivar: npt.NDArray[np.floating] | None, valid: BoolArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Depth, 0 where not valid, and relative inverse variance, (n, l); relative noise, (n,)."""
+    depth = np.subtract(flux, 1, dtype=np.float32)
+    np.copyto(depth, 0, where=~valid)
+    shape = relative_ivar(ivar, valid)
+    return depth, shape, noise_level(depth, shape, valid)
 
 
 def network_input(
@@ -232,9 +239,12 @@ def network_input(
         spectra, seen = flux[part], valid[part]
         if configuration.flatten:
             spectra = flatten(spectra, seen, configuration.flatten)
-        weighted, log_noise[part] = channels(
-            spectra, None if ivar is None else ivar[part], seen, configuration.noise_weights
-        )
-        x[part] = np.nan_to_num(spectra)[..., None] if raw else weighted[..., :planes]
+        own = None if ivar is None else ivar[part]
+        if raw:
+            x[part] = np.nan_to_num(spectra)[..., None]
+            log_noise[part] = np.log10(_measured(spectra, own, seen)[2])
+            continue
+        weighted, log_noise[part] = channels(spectra, own, seen, configuration.noise_weights)
+        x[part] = weighted[..., :planes]
     with_noise = configuration.noise_weights and not raw
     return [x, log_noise[:, None]] if with_noise else [x], log_noise

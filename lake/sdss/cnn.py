@@ -103,7 +103,7 @@ class Trained:
         LacusError
             The spectra do not have the length that the network takes.
         """
-        if flux.ndim != 2 or flux.shape[1] != self.length:
+        if flux.ndim != 2 or (len(flux) and flux.shape[1] != self.length):
             raise LacusError(
                 f"spectra of shape {flux.shape} were given; this model takes {self.length} pixels"
             )

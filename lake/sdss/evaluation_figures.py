@@ -278,8 +278,12 @@ def release_shift(shift: pa.Table) -> Figure:
                 )
         label = f"{model[1][:8]}, trained on {model[0]}"
         panels["accuracy"].plot([], [], "o", color=colour, label=label)
-    counts = {row["release"]: row["n_labelled"] for row in rows}
-    ticks = [f"{release}\n({counts[release]})" for release in releases]
+    ticks = []
+    for release in releases:
+        # A model is tested on part of its own release, and on the whole of others.
+        counts = [row["n_labelled"] for row in rows if row["release"] == release]
+        span = " to ".join(map(str, sorted({min(counts), max(counts)})))
+        ticks.append(f"{release}\n({span})")
     for name, axes in panels.items():
         axes.set_xticks(range(len(releases)), ticks)
         axes.set(

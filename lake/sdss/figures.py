@@ -143,10 +143,14 @@ def class_balance(sample: pa.Table) -> Figure:
         )
     above.set(ylabel="spectra", ylim=(0, 1.15 * max(base, default=1)))
     if has_splits:
-        above.legend(ncols=3, loc="upper right")
+        # Outside, where no bar can reach it.
+        above.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
     known = [snr[(truth == c) & (snr > 0)] for c in classes]
     if any(len(values) for values in known):
         _draw_boxes(below, known)
+    else:
+        below.text(0.5, 0.5, "not known", transform=below.transAxes, ha="center", color=QUIET)
+        below.set_yticks([])
     below.set(ylabel="median S/N per pixel", xlabel="class")
     below.set_xticks(range(len(classes)), classes)
     return figure

@@ -1,6 +1,7 @@
 """Layouts of images that hold spectra: one, or one to a row."""
 
 import re
+from collections.abc import Mapping
 
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU, TABLES
@@ -8,12 +9,18 @@ from lake.sdss.metadata import Place, Row, text
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
 from lake.sdss.wavelengths import Unusable, of_header
 
-#: What the images of an apStar file, and of others with a spectrum in several HDUs, hold.
+#: What the images of an apStar file, and of others with a spectrum in several HDUs or rows, hold.
 _ROLES = {
-    "ivar": re.compile(r"ivar|inv\w*[ _]?var", re.IGNORECASE),
+    "ivar": re.compile(r"ivar|inv", re.IGNORECASE),
     "error": re.compile(r"err|sigma|unc|stddev", re.IGNORECASE),
-    "and_mask": re.compile(r"mask|flag|(pixel )?quality|dq", re.IGNORECASE),
+    "and_mask": re.compile(r"(and[ _]?)?mask|flag|(pixel )?quality|dq", re.IGNORECASE),
+    "or_mask": re.compile(r"or[ _]?mask", re.IGNORECASE),
 }
+#: Keywords that name the rows of an image, with their number, of LAMOST and IRAF.
+_ROW_TITLES = ("ROW", "ARRAY", "BANDID")
+#: What rows hold, by their place, where the header does not say.
+_LAMOST_ROWS = {1: "ivar", 3: "and_mask", 4: "or_mask"}
+_SP_SPEC_ROWS = {2: "error", 3: "and_mask"}
 _PLATE_HDUS = {"ivar": 1, "and_mask": 2, "or_mask": 3, "wdisp": 4, "sky": 6}
 _PLATE_NAMES = {"ivar": "IVAR", "and_mask": "ANDMASK", "or_mask": "ORMASK", "wdisp": "WAVEDISP",
                 "sky": "SKY"}  # fmt: skip
@@ -43,8 +50,12 @@ def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
         problem = f"is an image of {hdu.shape} pixels without a wavelength solution"
         raise Unusable(f"{problem}, not a spectrum", f"HDU {hdu.index}")
     one = Spectrum("image", hdu.index, grid, fluxes[0], places, unit)
-    if len(fluxes) > 1 and hdu.index == 0 and "FIBERID" in header:
-        return False, iter([(1, _sp_spec(one, fluxes))])
+    if len(fluxes) > 1 and (roles := _roles_of_rows(hdu, len(fluxes))) is not None:
+        one.layout = "spSpec" if roles is _SP_SPEC_ROWS else "bands"
+        for row, role in roles.items():
+            if row < len(fluxes):
+                one.arrays |= companion(role, fluxes[row])
+        return False, iter([(1, one)])
     if len(fluxes) > 1 and hdu.index == 0 and ("PLATEID" in header or _plug_map(file) is not None):
         return True, _sp_plate(file, one, fluxes)
     others = _other_images(file, hdu)
@@ -58,14 +69,23 @@ def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
     return True, _rows(one, fluxes, {n: v.reshape(-1, pixels) for n, v in others.items()}, None)
 
 
-def _sp_spec(one: Spectrum, rows: Array) -> Spectrum:
-    """Spectrum of DR1 to DR7: flux, continuum-subtracted flux, error, mask, ..."""
-    one.layout = "spSpec"
-    if len(rows) > 2:
-        one.arrays |= companion("error", rows[2])
-    if len(rows) > 3:
-        one.arrays |= companion("and_mask", rows[3])
-    return one
+def _roles_of_rows(hdu: HDU, rows: int) -> Mapping[int, str] | None:
+    """What the rows hold of an image whose first one is the flux of its only spectrum.
+
+    None for an image with a spectrum to a row.
+    """
+    header = hdu.header
+    for keyword in _ROW_TITLES:
+        titles = [text(header.get(f"{keyword}{row + 1}")) for row in range(rows)]
+        if any(titles):
+            return {row: role for row, title in enumerate(titles) if (role := _role(title))}
+    if hdu.index or "FIBERID" not in header:
+        return None
+    return _LAMOST_ROWS if text(header.get("TELESCOP")) == "LAMOST" else _SP_SPEC_ROWS
+
+
+def _role(title: str | None) -> str | None:
+    return next((name for name, pattern in _ROLES.items() if pattern.match(title or "")), None)
 
 
 def _sp_plate(file: FitsFile, one: Spectrum, fluxes: Array) -> Found:
@@ -109,7 +129,7 @@ def _other_images(file: FitsFile, hdu: HDU) -> dict[str, Array]:
         if not is_image(other):
             continue
         title = other.name or str(other.header.get("BUNIT") or "")
-        role = next((name for name, pattern in _ROLES.items() if pattern.match(title)), None)
+        role = _role(title)
         if role is None:
             continue
         if other.shape != hdu.shape:

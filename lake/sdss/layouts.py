@@ -4,6 +4,7 @@
 spec       HDU 1 COADD (flux, loglam, ivar, ...), HDU 2 the catalogue's row; DR8 and later
 spSpec     primary image with the rows of one spectrum: flux, continuum-subtracted flux,
            error, mask; DR1 to DR7
+bands      image with the rows of one spectrum, which its header names; LAMOST, IRAF
 spPlate    primary image [fibre, pixel]; inverse variance, masks, dispersion, plug map and
            sky in HDU 1 to 6
 mastar     table with a vector (WAVE, FLUX, IVAR, DISP, MASK) per row
@@ -27,7 +28,7 @@ from lake.sdss.metadata import Place, Row, text, whole
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
 from lake.sdss.wavelengths import Grid, Unusable, of_loglam, of_values
 
-_FLUX = ("flux", "flux_density", "flux_lambda", "spec", "spectrum", "flam")
+_FLUX = ("flux", "flux_density", "flux_lambda", "f_lambda", "spec", "spectrum", "flam")
 _LOG_WAVELENGTH = ("loglam", "loglambda", "log_lambda", "logwave")
 _WAVELENGTH = ("wave", "wavelength", "lambda", "lam", "wl", "waveobs")
 _IVAR = ("ivar", "inverse_variance", "invvar")
@@ -85,7 +86,8 @@ def spectra(file: FitsFile) -> tuple[bool, Found]:
         index += 1
     found = "; ".join(["HDU 0 without data", *seen])
     raise Unusable(
-        f"is not a spectrum: no image, and no table with a column flux (and wavelengths); {found}"
+        "is not a spectrum: no image, and no table with a column of numbers called flux"
+        f" (and wavelengths); {found}"
     )
 
 
@@ -224,7 +226,7 @@ def _numbers_of(layout: Layout, vectors: bool) -> dict[str, Column]:
     return {
         name: column
         for name, column in layout.by_name.items()
-        if column.code in "BIJKED" and (bool(column.pointer) or column.count != 1) == vectors
+        if column.code in "BIJKEDF" and (bool(column.pointer) or column.count != 1) == vectors
     }
 
 

@@ -35,7 +35,7 @@ def preprocess_files(
     spectra : pyarrow.Table
         Rows of sdss.preprocessed_spectra, and the file of each as `file`.
     log : pyarrow.Table
-        Rows of sdss.recipe_log.
+        Rows of sdss.recipe_log, and the file of each as `file`; also of spectra left out.
     taken : list of Record
         What became of each file; a rejected one has its reason.
     """
@@ -51,10 +51,15 @@ def preprocess_files(
             now(),
         )
         files = [str(record.file.path) for record in taken for _ in range(record.rows_committed)]
-        file = pa.array(files, pa.string()).take(made["release"].combine_chunks().cast(pa.int64()))
-        made = _of_release(made, pa.repeat("own", made.num_rows))
-        log = _of_release(log, pa.repeat("own", log.num_rows))
-        yield made.add_column(0, "file", file), log, taken
+        file = pa.array(files, pa.string())
+        yield _with_file(made, file), _with_file(log, file), taken
+
+
+def _with_file(rows: pa.Table, files: pa.Array) -> pa.Table:
+    """Rows whose release is their spectrum's number, with the file of that beside them."""
+    number = rows["release"].combine_chunks().cast(pa.int64())
+    rows = _of_release(rows, pa.repeat("own", rows.num_rows))
+    return rows.add_column(0, "file", files.take(number))
 
 
 def _of_release(rows: pa.Table, release: pa.Array) -> pa.Table:
@@ -63,7 +68,7 @@ def _of_release(rows: pa.Table, release: pa.Array) -> pa.Table:
 
 def classify_files(
     paths: Iterable[str | Path], trained: "Trained", model_id: str
-) -> Iterator[tuple[pa.Table, list[Record]]]:
+) -> Iterator[tuple[pa.Table, pa.Table, list[Record]]]:
     """Classify the spectra of some files, a part at a time.
 
     Parameters
@@ -79,12 +84,14 @@ def classify_files(
     predictions : pyarrow.Table
         Columns file, spec_id, snr, and those of sdss.cnn_predictions; a spectrum that the
         model's recipe leaves without a valid pixel is not in it.
+    log : pyarrow.Table
+        Of the recipe; see `preprocess_files`.
     taken : list of Record
     """
     from lake.sdss import learning
 
-    for spectra, _, taken in preprocess_files(paths, trained.recipe):
+    for spectra, log, taken in preprocess_files(paths, trained.recipe):
         (rows,) = learning.predict(trained, [spectra], model_id, "")
         rows = rows.drop_columns(["release", "model_release"])
         rows = rows.add_column(0, "file", spectra["file"])
-        yield rows.add_column(2, "snr", spectra["snr"]), taken
+        yield rows.add_column(2, "snr", spectra["snr"]), log, taken

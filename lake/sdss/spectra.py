@@ -17,6 +17,7 @@ import pyarrow as pa
 from lake import contracts
 from lake.errors import InputError
 from lake.formats.fits import FitsFile
+from lake.formats.fits_header import BLOCK
 from lake.formats.source import Source, label, load
 from lake.inputs import InputFile
 from lake.sdss.layouts import spectra
@@ -66,6 +67,9 @@ def records(file: InputFile, data: bytes) -> Mapping[str, list[dict[str, Any]]]:
             try:
                 if isinstance(spectrum, Unusable):
                     raise spectrum
+                if len(data) % BLOCK:
+                    size = f"the file has {len(data)} bytes, no multiple of {BLOCK}"
+                    spectrum.notes.append(f"{size}: HDUs at its end may be cut off")
                 made = _rows(file, spectrum, several, common, now)
             except Unusable as problem:
                 if not several:

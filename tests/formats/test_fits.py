@@ -296,8 +296,11 @@ def test_numbers_of_an_ascii_table_as_fortran_reads_them():
     table = read_fits(raw_table(rows, *cards, kind="TABLE"))
     assert table["col1"].to_pylist() == [123.45, 15.0, None, -0.002]
     rows[2] = b"|    abc"
+    data = raw_table(rows, *cards, kind="TABLE")
     with pytest.raises(InputError, match=r"row 3, column 'col1': 'abc'"):
-        read_fits(raw_table(rows, *cards, kind="TABLE"))
+        read_fits(data)
+    with pytest.raises(InputError, match=r"row 3, column 'col1': 'abc'"):
+        read_fits_file(data)[1].column("col1")
 
 
 def test_metadata_travel_with_the_field():

@@ -113,6 +113,19 @@ def test_predict_classifies_files_that_are_in_no_lake(demo, spectra, lacus, tmp_
     assert output.read_text().count("\n") > 10
 
 
+def test_predict_says_why_there_is_nothing_to_classify(demo, lacus, tmp_path):
+    pytest.importorskip("lake.sdss.cnn")
+    bad, bare = tmp_path / "bad.fits", tmp_path / "bare.fits"
+    bad.write_text("not FITS")
+    bare.write_bytes(files.image())
+    result = lacus("predict", bad, "--json", home=demo[0])
+    assert (result.exit_code, json.loads(result.stdout)) == (3, [])
+    assert f"rejected: {bad}: is not a FITS file" in result.stderr
+    result = lacus("predict", bare, home=demo[0])
+    assert result.exit_code == 0
+    assert f"{bare}: bare, resample: no wavelength solution" in result.stderr
+
+
 def test_predict_needs_a_network(tiny_home, spectra, lacus):
     result = lacus("predict", spectra[0], home=tiny_home)
     assert result.exit_code == 1
@@ -129,8 +142,13 @@ def test_preprocess_runs_the_recipe_of_the_seed(spectra, lacus, tmp_path):
     import pyarrow.parquet as pq
 
     output = tmp_path / "spectra.parquet"
-    result = lacus("preprocess", *spectra[:2], "--recipe", "seed", "-o", output)
+    log = tmp_path / "steps.parquet"
+    result = lacus("preprocess", *spectra[:2], "--recipe", "seed", "-o", output, "--log", log)
     assert result.exit_code == 0
+    steps = pq.read_table(log)
+    assert steps["file"].to_pylist() == [str(path) for path in spectra[:2] for _ in range(2)]
+    assert steps["step_name"].to_pylist() == ["continuum_normalise", "pad_or_crop"] * 2
+    assert {len(digest) for digest in steps["result_hash"].to_pylist()} == {64}
     rows = pq.read_table(output)
     assert rows["recipe"].to_pylist() == ["seed"] * 2
     for flux in rows["flux"].to_pylist():
@@ -146,7 +164,9 @@ def test_spectra_that_are_left_out_are_named(lacus, tmp_path):
     good.write_bytes(files.spec())
     result = lacus("preprocess", bare, good, "-o", tmp_path / "spectra.parquet")
     assert result.exit_code == 0
-    assert f"left out: {bare}: 1 of 1 row " in result.stderr
+    assert f"{bare}: bare, resample: no wavelength solution: cannot be resampled; left out" in (
+        result.stderr.replace("\n", " ")
+    )
     assert str(good) not in result.stderr
 
 
@@ -190,7 +210,10 @@ def test_bad_files_are_listed_and_the_rest_goes_on(spectra, lacus, tmp_path):
         .fetchall()
     )
     assert set(reasons) == {"cut.fits", "text.fits", spectra[0].name}
-    assert "has the key (spec_id)" in reasons[spectra[0].name]
+    first, second = folder / "again" / spectra[0].name, folder / spectra[0].name
+    assert reasons[spectra[0].name] in (
+        f"row 1: has the key (spec_id) of row 1 of {path}" for path in (first, second)
+    )
     assert "cut off" in reasons["cut.fits"]
     assert lake.open(home).sql("SELECT count(*) FROM sdss.preprocessed_spectra").fetchone() == (3,)
 

@@ -59,6 +59,7 @@ def write_spec_files(
         for name, value in (
             ("PLATE", star["plate"]), ("MJD", star["mjd"]), ("FIBERID", star["fiberid"]),
             ("CLASS", "STAR"), ("SUBCLASS", star["subclass"]),
+            ("SN_MEDIAN_ALL", np.median(flux * np.sqrt(ivar))),
         ):  # fmt: skip
             specobj[name] = value
         primary = {

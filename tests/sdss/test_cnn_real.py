@@ -1,5 +1,9 @@
-"""The classifier on real plates that it has not seen, with noise added before preprocessing."""
+"""The whole way on real stars: `lacus run` trains on some plates, and is tested on others.
 
+Noise is added to the models of the pipeline before preprocessing.
+"""
+
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -7,13 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("lake.sdss.cnn")
 
-from lake.sdss import cnn
+import lake
+from lake.sdss import cnn, mk
 from lake.sdss.calibration import expected_calibration_error
 from lake.sdss.preprocess import RECIPES, preprocess_table, to_arrays
 from lake.sdss.splits import assign, without_class
+from pipelines.cli import main
+from tests.sdss.model_files import write_spec_files
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -38,12 +46,16 @@ class Stars:
 
 
 @pytest.fixture(scope="module")
-def stars(real_data):
-    table = pq.read_table(real_data / "sdss" / "stellar_spectra.parquet")
+def table(real_data):
+    return pq.read_table(real_data / "sdss" / "stellar_spectra.parquet")
+
+
+@pytest.fixture(scope="module")
+def stars(table):
     return Stars(
         table["coeff0"].to_numpy(),
         [np.asarray(flux, dtype=float) for flux in table["flux"].to_pylist()],
-        np.asarray(table["subclass"].to_pylist()),
+        np.asarray(mk.learnt_class(table["subclass"]).to_pylist()),
         table["plate"].to_numpy(),
     )
 
@@ -115,22 +127,73 @@ def letters(classes):
 
 
 @pytest.fixture(scope="module")
-def sides(stars):
-    """A third of the plates held back, the rest for training and validation."""
+def rows(stars):
+    """Rows of the stars to be known, and of a third of the plates, which is held back."""
     outer = assign(stars.plates, stars.classes, 1, (0.66, 0.0, 0.34))
-    known = np.flatnonzero(outer == "train")
-    inner = assign(stars.plates[known], stars.classes[known], 2, (0.8, 0.2, 0.0))
-    held = np.flatnonzero(outer == "test")
     assert without_class(outer, stars.classes)["test"] == ["CV"]
+    known, held = (np.flatnonzero(outer == side) for side in ("train", "test"))
     assert not set(stars.plates[known]) & set(stars.plates[held])
-    return stars.take(known), inner, stars.take(held)
+    return known, held
 
 
 @pytest.fixture(scope="module")
-def model(sides):
-    known, split, _ = sides
-    flux, ivar, valid = preprocessed(known, known.flux, None)
-    return cnn.train(flux, ivar, valid, known.classes, split, cnn.CONFIGURATIONS["default"])
+def sides(stars, rows):
+    """The known stars, their side for training and validation, and those held back."""
+    known, held = map(stars.take, rows)
+    return known, assign(known.plates, known.classes, 2, (0.8, 0.2, 0.0)), held
+
+
+def lacus(home, *words):
+    done = CliRunner().invoke(main, ["--home", str(home), *map(str, words)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def home(table, rows, tmp_path_factory):
+    """A home with a network that `lacus run` trained on the known stars."""
+    root = tmp_path_factory.mktemp("stars")
+    write_spec_files(table, rows[0], root / "known", snr=None, seed=1)
+    labels = table.take(rows[0]).select(["plate", "mjd", "fiberid", "subclass"]).to_pylist()
+    lines = [",".join(labels[0]), *(",".join(map(str, row.values())) for row in labels)]
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    lacus(root / "home", "add", "sdss", "DR12", "spectra", root / "known")
+    lacus(root / "home", "add", "sdss", "DR12", "labels", root / "labels.csv")
+    lacus(root / "home", "run", "sdss.cnn_evaluation")
+    return lake.open(root / "home")
+
+
+@pytest.fixture(scope="module")
+def model(home):
+    (model_id,) = home.sql("SELECT model_id FROM sdss.cnn_models").fetchone()
+    return cnn.load(home.models / "sdss", model_id)
+
+
+def test_every_spectrum_has_its_label(home, stars, rows):
+    found = home.sql("SELECT match_method, count(*) FROM sdss.spectra_labels GROUP BY 1").fetchall()
+    assert found == [("plate-mjd-fibre", len(rows[0]))]
+    learnt = home.sql("SELECT DISTINCT class_mk FROM sdss.splits").fetchall()
+    assert {name for (name,) in learnt} == set(stars.classes[rows[0]])
+
+
+@pytest.mark.parametrize(("snr", "least", "least_letters"), [(20, 0.93, 0.99), (10, 0.8, 0.95)])
+def test_files_of_other_plates_are_recognised(
+    home, table, stars, rows, snr, least, least_letters, tmp_path
+):
+    write_spec_files(table, rows[1], tmp_path / "own", snr=snr, seed=snr)
+    names = [
+        f"{plate:04d}-{mjd}-{fibre:04d}"
+        for plate, mjd, fibre in zip(
+            *(table[name].to_pylist() for name in ("plate", "mjd", "fiberid")), strict=True
+        )
+    ]
+    truth = dict(zip(names, stars.classes, strict=True))
+    found = json.loads(lacus(home.root, "predict", tmp_path / "own", "--json"))
+    assert len(found) == len(rows[1])
+    true = np.array([truth[row["spec_id"]] for row in found])
+    predicted = np.array([row["predicted_class"] for row in found])
+    assert np.mean(predicted == true) >= least
+    assert np.mean(letters(predicted) == letters(true)) >= least_letters
 
 
 def scores(model, held, snr, recipe="default", limits=None, realisations=3):
@@ -154,6 +217,27 @@ def scores(model, held, snr, recipe="default", limits=None, realisations=3):
         "accepted": np.mean(~abstained),
         "accepted_accuracy": correct[~abstained].mean(),
     }
+
+
+#: Stars of `spec` with S/N above 20, and the subclasses that the pipeline gives them.
+OBSERVED = {
+    "0618-52049-0372": "M1", "1079-52621-0509": "M1", "2942-54521-0124": "G2",
+    "3586-55181-0500": "G1", "4055-55359-0001": "F3", "7454-56751-0770": "K0",
+}  # fmt: skip
+
+
+def test_observed_stars_get_near_classes(home, real_data, record_property):
+    paths = [real_data / "sdss" / "spec" / f"spec-{name}.fits" for name in OBSERVED]
+    found = json.loads(lacus(home.root, "predict", *paths, "--json"))
+    given = {row["spec_id"]: row["predicted_class"] for row in found}
+    record_property("given", str(given))
+    assert given["2942-54521-0124"] == "G2"
+
+    def place(name):
+        return 10 * "OBAFGKM".index(name[0]) + int(name[1])
+
+    # Most are of types that the network has never seen.
+    assert max(abs(place(given[name]) - place(true)) for name, true in OBSERVED.items()) < 10
 
 
 #: Least accuracy of the classes and of their letters.

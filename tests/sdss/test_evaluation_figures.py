@@ -112,17 +112,20 @@ def test_evaluation_is_the_same_each_time(tmp_path):
 def test_release_shift():
     columns = ("model_id", "model_release", "release", "n_labelled", "accuracy",
                "mean_probability", "abstained_share")  # fmt: skip
-    rows = [("abc", "DR8", "DR17", 100, 0.7, 0.9, 0.4), ("abc", "DR8", "DR8", 400, 1.0, 0.9, 0.1)]
+    rows = [("abc", "DR8", "DR17", 100, 0.7, 0.9, 0.4), ("abc", "DR8", "DR8", 40, 1.0, 0.9, 0.1),
+            ("def", "DR17", "DR8", 400, 0.8, 0.9, 0.2)]  # fmt: skip
     table = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows])
     accuracy, _, abstained = figures.release_shift(table).axes
     assert [label.get_text() for label in accuracy.get_xticklabels()] == [
-        "DR8\n(400)",
+        "DR8\n(40 to 400)",
         "DR17\n(100)",
     ]
     drawn = [bars.lines[0] for bars in accuracy.containers]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in drawn] == [(1, 0.7), (0, 1)]
-    assert [line.get_markerfacecolor() == "white" for line in drawn] == [True, False]
-    assert [bars.lines[0].get_ydata()[0] for bars in abstained.containers] == [0.4, 0.1]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in drawn] == [
+        (0.875, 0.7), (-0.125, 1), (0.125, 0.8),
+    ]  # fmt: skip
+    assert [line.get_markerfacecolor() == "white" for line in drawn] == [True, False, True]
+    assert [bars.lines[0].get_ydata()[0] for bars in abstained.containers] == [0.4, 0.1, 0.2]
 
 
 def test_no_release_yet(tmp_path):

@@ -221,6 +221,13 @@ def test_bars_are_divided_by_split():
     assert heights == {"train": [2, 1, 1], "validation": [0, 0, 0], "test": [1, 0, 0]}
 
 
+def test_the_legend_covers_no_number():
+    figure = figures.class_balance(sample(split=["test"] * 5))
+    figure.draw_without_rendering()
+    above, _ = figure.axes
+    assert above.get_legend().get_window_extent().y0 >= above.get_window_extent().y1
+
+
 def test_no_spectra_at_all(tmp_path):
     figure = figures.class_balance(sample().slice(0, 0))
     assert save(figure, tmp_path / "empty.png").stat().st_size > 0

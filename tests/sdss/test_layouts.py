@@ -48,6 +48,10 @@ def test_a_spec_file_is_whole_behind_its_spectrum_too():
     data = files.spec()
     with pytest.raises(InputError, match=r"HDU 3: .*cut off inside the header"):
         only(data[: data.rindex(b"XTENSION") + 80])
+    at_the_end_of_an_hdu = data[: data.index(b"XTENSION", data.index(b"COADD")) - 1]
+    row = only(at_the_end_of_an_hdu)
+    assert "no row of the catalogue in HDU 2" in row["notes"]
+    assert "no multiple of 2880: HDUs at its end may be cut off" in row["notes"]
     # What the HDUs behind the second hold is nobody's business here.
     odd = bytearray(data)
     odd[-2880:] = b"\xff" * 2880
@@ -158,6 +162,30 @@ def test_spspec_files_have_errors_in_their_third_row():
     assert row["survey_flux_calibrated"] is True
 
 
+LAMOST = {"FIBERID": 9, "MJD": 55859, "TELESCOP": "LAMOST", "COEFF0": COEFF0, "COEFF1": COEFF1}
+TITLES = ("Flux", "Inverse", "WaveLength", "AndMask", "OrMask")
+
+
+@pytest.mark.parametrize("titles", [{}, {f"ROW{n}": t for n, t in enumerate(TITLES, 1)}])
+def test_files_of_lamost_have_weights_in_their_second_row(titles):
+    made = files.pixels()
+    rows = [made["flux"], made["ivar"], 10**LOGLAM, made["and_mask"], made["or_mask"]]
+    row = only(files.image(np.array(rows, "f4"), **LAMOST, **titles), "spec-55859-F5902_sp01-009")
+    assert_pixels(row, made, ("flux", "ivar", "and_mask", "or_mask"))
+    assert (row["spec_id"], row["coeff0"]) == ("spec-55859-F5902_sp01-009", COEFF0)
+
+
+def test_bands_of_iraf_are_one_spectrum_with_its_errors():
+    flux = files.pixels()["flux"]
+    bands = np.array([flux, flux + 1, flux / 9, np.full(PIXELS, 0.5)], "f4")[:, np.newaxis]
+    titles = ("spectrum - background fit, weights variance", "raw - background fit",
+              "background - background fit", "sigma - background fit")  # fmt: skip
+    cards = {f"BANDID{number}": title for number, title in enumerate(titles, 1)}
+    row = only(files.image(bands, CRVAL1=4000.0, CD1_1=1.5, **cards))
+    np.testing.assert_array_equal(row["flux"], flux)
+    np.testing.assert_array_equal(row["ivar"], np.full(PIXELS, 4, "f4"))
+
+
 def test_mastar_rows_are_spectra_with_dispersions_in_pixels():
     data, spectra = files.mastar()
     rows = taken(data)
@@ -264,6 +292,16 @@ def test_tables_of_wavelength_and_flux(name, vector):
     row = only(files.written(fits.PrimaryHDU(), hdu))
     assert (row["wavelength_grid"], row["crval1"], row["cd1_1"]) == ("linear", 4000.0, 1.25)
     np.testing.assert_array_equal(row["flux"], files.pixels()["flux"])
+
+
+def test_tables_written_as_text():
+    columns = [
+        fits.Column("WAVE", "F12.4", array=4000 + 1.25 * np.arange(PIXELS)),
+        fits.Column("FLUX", "E14.6", array=files.pixels()["flux"]),
+    ]
+    row = only(files.written(fits.PrimaryHDU(), fits.TableHDU.from_columns(columns)))
+    assert (row["wavelength_grid"], row["crval1"], row["cd1_1"]) == ("linear", 4000.0, 1.25)
+    np.testing.assert_allclose(row["flux"], files.pixels()["flux"], rtol=1e-6)
 
 
 def test_tables_in_other_units_with_errors():

@@ -19,6 +19,7 @@ def test_one_spectrum_in_two_files_keeps_what_each_says(tmp_path):
     paths = [tmp_path / name for name in names]
     made, log, _ = preprocessed(*paths)
     assert made["file"].to_pylist() == [str(path) for path in paths]
+    assert list(dict.fromkeys(log["file"].to_pylist())) == [str(path) for path in paths]
     assert set(made["release"].to_pylist()) == set(log["release"].to_pylist()) == {"own"}
     for row, path in zip(made.drop_columns("file").to_pylist(), paths, strict=True):
         alone, _, _ = preprocessed(path)
