@@ -2,7 +2,7 @@ import io
 
 import pytest
 from astropy.io import fits as astropy_fits
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lake.formats.fits_header import Header, Malformed, read_header
@@ -120,6 +120,7 @@ def test_long_strings_and_hierarchical_keywords():
         max_size=8,
     )
 )
+@example({"0": "'/"})  # astropy itself reads it back as a quote alone
 def test_what_astropy_writes_is_read_back(keywords):
     written = astropy_fits.Header()
     for key, value in keywords.items():
@@ -127,11 +128,11 @@ def test_what_astropy_writes_is_read_back(keywords):
     raw = written.tostring().encode()
     read, data_start = read_header(raw, 0)
     assert data_start == len(raw)
-    for key in keywords:
-        expected = astropy_fits.Header.fromstring(raw)[key]
-        if isinstance(expected, str) and expected.endswith("&"):
-            continue
-        assert read[key] == expected
+    for key, value in keywords.items():
+        if not isinstance(value, str):
+            assert read[key] == astropy_fits.Header.fromstring(raw)[key]
+        elif not value.rstrip().endswith("&"):  # which is also how a long text goes on
+            assert read[key] == value.rstrip()
 
 
 def test_header_without_end():
