@@ -1,7 +1,7 @@
 """One of a hundred files changes: what the lake does again, in lakes of different size.
 
-Run with `-m benchmark -s`. The first run of 1,000,000 detections takes half an hour, most of it
-cross-validation: LACUS_BENCH_LARGE=1 runs it.
+Run with `-m benchmark -s`. The first run of 1,000,000 detections takes minutes: LACUS_BENCH_LARGE=1
+runs it.
 """
 
 import os
