@@ -17,7 +17,7 @@ from lake.fetch.folder import origins
 from lake.home import Home
 from lake.inputs import RecordRole, TableRole
 from lake.intake import Batch, refused
-from lake.plan import COPY, Plan, Record, compare, fingerprint, plan
+from lake.plan import COPY, Plan, Record, compare, fingerprint, plan, replaced
 
 Progress = Callable[[str, int | None, int | None], None]
 """Called with what is under way, how much of it is done, and of how much where that is known."""
@@ -148,11 +148,12 @@ class _Job:
         while True:
             self._settle()
             # What a refused file was to replace stays: the others are checked against it too.
-            refusals = {r.place for r in self._records() if r.status != "committed"}
-            spared = [r for r in self.gone if r.place in refusals]
+            refusals = [r for r in self._records() if r.status != "committed"]
+            held = replaced(refusals, self.todo.known)
+            spared = [r for r in self.gone if (r.file.role, r.file.sha256) in held]
             if not spared:
                 break
-            self.gone = [r for r in self.gone if r.place not in refusals]
+            self.gone = [r for r in self.gone if (r.file.role, r.file.sha256) not in held]
             self.kept = self.kept + spared
         taken = self._records()
         committed = [r for r in taken if r.status == "committed"]
@@ -352,9 +353,11 @@ class _Job:
         )
         here = [self.mission, self.release]
         if any(r.status == "superseded" for r in self.todo.known):
-            # Copies are on record as they are now.
+            # Copies are on record as they are now, and as they were where they were to be replaced.
             of_copies = "mission = ? AND release = ? AND starts_with(reason, ?)"
-            commit.delete("meta.files", of_copies, [*here, COPY])
+            refused = [str(r.file.path) for r in taken if r.status == "rejected"]
+            where = f"{of_copies} AND NOT list_contains(?, path)"
+            commit.delete("meta.files", where, [*here, COPY, refused])
         if any(r.status == "rejected" for r in self.todo.known):
             commit.connection.execute(f"{supersede} AND status = 'rejected'", here)
         for role in sorted({r.file.role for r in self.gone}):

@@ -230,40 +230,52 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[
     gone = [r for i, r in present.items() if i not in files and not _below(r.file.path, lost)]
     leaving = {r.identity for r in gone}
     # What a refused file was to replace is still there, and stays for as long as it is refused.
-    standing = {r.place for r in refused}
-    copies = _copies(hashed, present | rejected) if len(once) < len(hashed) else []
+    standing = replaced(refused, known)
+    taken = {i: r for i, r in (present | rejected).items() if i in files}
+    copies = list(_copies(hashed, taken))
+    # What was moved is on record once something else is written.
+    there = {r.file.path for r in registered}
     copied_before = {r.registration for r in known if r.status == "superseded"}
     changed = (
         bool(unhashed)
-        or any(r.registration not in copied_before for r in copies)
-        or any(r.place not in standing for r in gone)
+        or any(r.registration not in copied_before and of in there for r, of in copies)
+        or any((r.file.role, r.file.sha256) not in standing for r in gone)
         or len(new) > len(refused)
         or len(rejected) > len(refused)
         or lost != lost_before
     )
     kept = [r for i, r in present.items() if i not in leaving]
-    return Plan(new + unhashed, gone, kept, refused, unreadable, copies, changed, known, registered)
+    return Plan(
+        new + unhashed, gone, kept, refused, unreadable, [r for r, _ in copies], changed, known,
+        registered,
+    )  # fmt: skip
 
 
-def _copies(hashed: Iterable[Record], taken: Mapping[Identity, Record]) -> list[Record]:
+def replaced(refused: Iterable[Record], known: Iterable[Record]) -> set[tuple[str, str]]:
+    """Role and SHA-256 of what was in the places of files that are refused, or a copy of it."""
+    places = {r.place for r in refused}
+    return {(r.file.role, r.file.sha256) for r in known if places and r.place in places}
+
+
+def _copies(
+    hashed: Iterable[Record], taken: Mapping[Identity, Record]
+) -> Iterator[tuple[Record, Path]]:
     """Registered files that are not read because another file of their role has their bytes.
 
-    Of files of the same bytes the one that was read before stays, else the first is read.
+    Of files of the same bytes the one that was read before stands for all, even if it is there no
+    more, else the first is read. Its path comes with each of the others.
     """
     before = {(r.file.role, r.file.sha256): r.file.path for r in taken.values()}
     alike: dict[tuple[str, str], dict[Path, Record]] = {}
     for record in hashed:
         same = alike.setdefault((record.file.role, record.file.sha256), {})
         same.setdefault(record.file.path, record)
-    copies = []
     for key, same in alike.items():
-        stays = before[key] if before.get(key) in same else next(iter(same))
-        copies += [
-            Record(record.file, record.version, "superseded", f"{COPY}{stays}")
-            for path, record in same.items()
-            if path != stays
-        ]
-    return copies
+        stays = before.get(key) or next(iter(same))
+        for path, record in same.items():
+            if path != stays:
+                reason = f"{COPY}{stays}"
+                yield Record(record.file, record.version, "superseded", reason), stays
 
 
 def _record(row: _Row, mission: str, release: str) -> Record:

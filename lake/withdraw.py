@@ -9,6 +9,7 @@ from lake import contracts, inputs, records
 from lake.contracts import literal
 from lake.errors import UsageError
 from lake.home import Home
+from lake.plan import COPY
 
 #: What `meta.files` says of the files of a release that was withdrawn.
 REASON = "withdrawn"
@@ -87,8 +88,9 @@ def withdraw(home: Home, mission: str, release: str, waiting: Callable[[], None]
                     commit.delete(name, "release = ?", [release])
                 commit.connection.execute(
                     "UPDATE lake.meta.files SET status = 'superseded', reason = ?"
-                    " WHERE mission = ? AND release = ? AND status <> 'superseded'",
-                    [REASON, *own],
+                    " WHERE mission = ? AND release = ?"
+                    " AND (status <> 'superseded' OR starts_with(reason, ?))",
+                    [REASON, *own, COPY],
                 )
                 for name in ("meta.products", "meta.releases"):
                     commit.delete(name, "mission = ? AND release = ?", own)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lake import inputs
+from lake import csc, inputs
 from lake import plan as planning
 from lake.home import Home, Source
 from lake.ingest import ingest
@@ -89,10 +89,31 @@ def test_a_copy_of_a_file_is_on_record_and_counts_once(home):
     assert home.sql("SELECT count(*) FROM meta.files WHERE name = 'a.csv'").fetchone() == (1,)
     original.unlink()
     todo = plan(home, "csc", "R")
-    assert (todo.changed, names(todo.kept), todo.copies) == (False, ["b.csv", "c.csv"], [])
+    assert (todo.changed, names(todo.kept)) == (False, ["b.csv", "c.csv"])
     write(home, "c.csv", "C,2")
     ingest(home, "csc", "R")
-    assert planning.copies(home, "csc", "R") == {}
+    # It stays on record, and what it becomes is judged as what the original becomes would be.
+    assert planning.copies(home, "csc", "R") == {str(copy): str(original)}
+    copy.write_text("no,columns\n1,2\n")
+    assert names(ingest(home, "csc", "R").rejected) == ["a.csv"]
+    assert home.sql("SELECT name FROM csc.detections ORDER BY name").fetchall() == [("B",), ("C",)]
+    assert not plan(home, "csc", "R").changed
+    copy.unlink()
+    ingest(home, "csc", "R")
+    assert home.sql("SELECT name FROM csc.detections").fetchall() == [("C",)]
+
+
+def test_a_newer_reader_reads_one_of_two_copies(home, monkeypatch):
+    for name in ("b.csv", "a.csv"):
+        write(home, name, "B,1")
+        home.add(Source("csc", "R", "detections", (home.root.parent / "in" / name,)))
+        ingest(home, "csc", "R")
+    role = inputs.roles("csc")["detections"]
+    monkeypatch.setitem(csc.ROLES, "detections", replace(role, version=role.version + 1))
+    assert len(ingest(home, "csc", "R").committed) == 1
+    states = "SELECT name, status FROM meta.files WHERE reason IS NOT NULL OR status = 'committed'"
+    assert len(set(home.sql(states).fetchall())) == 2
+    assert not plan(home, "csc", "R").changed
 
 
 def test_a_file_is_hashed_only_if_its_size_or_time_differ(home, monkeypatch):

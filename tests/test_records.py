@@ -20,7 +20,7 @@ from lake.inputs import RecordRole
 from lake.plan import plan
 
 CONSERVATION = """
-SELECT f.name, f.rows_committed, count(s.spec_id) AS stored
+SELECT f.sha256, f.rows_committed, count(s.spec_id) AS stored
 FROM meta.files AS f FULL JOIN sdss.spectra AS s ON s.file_sha256 = f.sha256
 WHERE f.mission = 'sdss' AND f.role = 'spectra' AND f.status = 'committed'
 GROUP BY ALL HAVING f.rows_committed IS DISTINCT FROM count(s.spec_id)
@@ -157,6 +157,19 @@ def test_a_copy_is_read_once(home, write, tmp_path):
     run(home)
     assert stored(home) == [("A", 4)]
     assert opened == ["another name.txt"] * 2
+
+
+def test_a_copy_that_is_kept_of_a_file_before_it_changes(home, write):
+    write("a.txt", "A,3\n")
+    run(home)
+    write("as it was.txt", "A,3\n")
+    write("a.txt", "B,4\n")
+    run(home)
+    assert stored(home) == [("A", 3), ("B", 4)]
+    opened.clear()
+    assert not plan(home, "sdss", "R").changed
+    assert run(home).snapshot is None
+    assert not opened
 
 
 def test_what_is_there_is_not_opened_again(home, write, tmp_path):

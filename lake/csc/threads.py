@@ -16,7 +16,8 @@ def one_thread(*libraries: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]
 
     Twelve features make matrices so narrow that threads mostly wait for each other: two of them
     take four times the processor time of one. The results do not depend on the number of
-    processors either.
+    processors either. The limit is that of the process: functions that overlap in several threads
+    may leave it behind.
 
     Parameters
     ----------

@@ -11,13 +11,13 @@ from lake.sdss.wavelengths import Unusable, of_header
 
 #: What the images of an apStar file, and of others with a spectrum in several HDUs or rows, hold.
 _ROLES = {
-    "ivar": re.compile(r"ivar|inv", re.IGNORECASE),
-    "error": re.compile(r"err|sigma|unc|stddev", re.IGNORECASE),
+    "ivar": re.compile(r"ivar|inv\w*[ _]?var|inverse$", re.IGNORECASE),
+    "error": re.compile(r"err|sigma|unc(ert|$)|stddev", re.IGNORECASE),
     "and_mask": re.compile(r"(and[ _]?)?mask|flag|(pixel )?quality|dq", re.IGNORECASE),
     "or_mask": re.compile(r"or[ _]?mask", re.IGNORECASE),
 }
-#: Keywords that name the rows of an image, with their number, of LAMOST and IRAF.
-_ROW_TITLES = ("ROW", "ARRAY", "BANDID")
+#: Keywords that name the bands of an image, with their number, of LAMOST and IRAF.
+_BAND_TITLES = ("ROW", "ARRAY", "BANDID")
 #: What rows hold, by their place, where the header does not say.
 _LAMOST_ROWS = {1: "ivar", 3: "and_mask", 4: "or_mask"}
 _SP_SPEC_ROWS = {2: "error", 3: "and_mask"}
@@ -50,12 +50,14 @@ def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
         problem = f"is an image of {hdu.shape} pixels without a wavelength solution"
         raise Unusable(f"{problem}, not a spectrum", f"HDU {hdu.index}")
     one = Spectrum("image", hdu.index, grid, fluxes[0], places, unit)
-    if len(fluxes) > 1 and (roles := _roles_of_rows(hdu, len(fluxes))) is not None:
+    if len(fluxes) > 1 and (roles := _roles_of_bands(hdu)) is not None:
         one.layout = "spSpec" if roles is _SP_SPEC_ROWS else "bands"
-        for row, role in roles.items():
-            if row < len(fluxes):
-                one.arrays |= companion(role, fluxes[row])
-        return False, iter([(1, one)])
+        bands = fluxes.reshape(hdu.shape[0], -1, pixels)
+        of_all: dict[str, Array] = {}
+        for band, role in roles.items():
+            if band < len(bands):
+                of_all |= companion(role, bands[band])
+        return bands.shape[1] > 1, _rows(one, bands[0], of_all, None)
     if len(fluxes) > 1 and hdu.index == 0 and ("PLATEID" in header or _plug_map(file) is not None):
         return True, _sp_plate(file, one, fluxes)
     others = _other_images(file, hdu)
@@ -69,17 +71,17 @@ def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
     return True, _rows(one, fluxes, {n: v.reshape(-1, pixels) for n, v in others.items()}, None)
 
 
-def _roles_of_rows(hdu: HDU, rows: int) -> Mapping[int, str] | None:
-    """What the rows hold of an image whose first one is the flux of its only spectrum.
+def _roles_of_bands(hdu: HDU) -> Mapping[int, str] | None:
+    """What the bands of an image hold, of which the first is flux: of one spectrum, or of several.
 
     None for an image with a spectrum to a row.
     """
     header = hdu.header
-    for keyword in _ROW_TITLES:
-        titles = [text(header.get(f"{keyword}{row + 1}")) for row in range(rows)]
+    for keyword in _BAND_TITLES:
+        titles = [text(header.get(f"{keyword}{band + 1}")) for band in range(hdu.shape[0])]
         if any(titles):
-            return {row: role for row, title in enumerate(titles) if (role := _role(title))}
-    if hdu.index or "FIBERID" not in header:
+            return {band: role for band, title in enumerate(titles) if (role := _role(title))}
+    if hdu.index or len(hdu.shape) > 2 or "FIBERID" not in header:
         return None
     return _LAMOST_ROWS if text(header.get("TELESCOP")) == "LAMOST" else _SP_SPEC_ROWS
 

@@ -116,7 +116,7 @@ def read_ds9(source: Source) -> tuple[Regions, str]:
 def _statements(line: str) -> list[str]:
     """Statements of a line without comments and properties."""
     # A comment may hold semicolons, and a text of it anything.
-    return [s.split("||")[0].strip() for s in line.split("#")[0].split(";")]
+    return [s.strip().removesuffix("||").strip() for s in line.split("#")[0].split(";")]
 
 
 def _regions(path: str, found: Sequence[tuple[str, bool, str, list[str], int]]) -> Regions:
@@ -189,8 +189,6 @@ def _numbers(name: str, texts: Sequence[str], system: str) -> list[_Part]:
         start, stop, _, inner, outer = _few(rest, 5, 6)[:5]
         lengths = [_length(t, on_sky) for t in (inner, outer)]
         angles = [float(start), float(stop)]
-        if angles[0] != angles[1] and (angles[1] - angles[0]) % 360 == 0:
-            shape, angles = "ANNULUS", []
     elif shape in ("ELLIPSE", "ROTBOX"):
         if len(rest) % 2 == 0:
             rest = [*rest, "0"]
@@ -204,6 +202,8 @@ def _numbers(name: str, texts: Sequence[str], system: str) -> list[_Part]:
             if shape == "ROTBOX":
                 return _sides(place, lengths, angles[0], on_sky)
             shape, angles = "ELLIPTANNULUS", angles * 2
+    if shape == "PIE" and angles[0] != angles[1] and (angles[1] - angles[0]) % 360 == 0:
+        shape, angles = "ANNULUS", []
     return [(shape, place, lengths, angles)]
 
 

@@ -1,5 +1,5 @@
 -- One row per spectrum and channel: counts with their error, energies, and what the background leaves.
--- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file: channel by channel for a spectrum of as many channels in one row, whatever number they begin with, else by number.
+-- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file: channel by channel where spectrum and response have as many, numbered one after the other from whatever number, else by number.
 -- Source: OGIP/92-007 and 92-007a; XSPEC manual, chapter 2.
 -- key: release, spec_id, position
 -- columns:
@@ -38,10 +38,19 @@ WITH paired AS (
         e.e_min AS e_mins, e.e_max AS e_maxs,
         CASE
             WHEN e.n_channels = s.n_channels
-                AND coalesce(s.channel[s.n_channels] - s.channel[1] + 1, s.n_channels)
-                    = s.n_channels
+                AND e.channel = range(e.channel[1], e.channel[1] + e.n_channels)
+                AND coalesce(
+                    s.channel = range(s.channel[1], s.channel[1] + s.n_channels), TRUE
+                )
                 THEN range(1, s.n_channels + 1)
-            ELSE list_transform(s.channel, lambda c: coalesce(c - e.channel[1] + 1, 0))
+            ELSE list_transform(
+                s.channel,
+                lambda c: CASE
+                    WHEN c >= e.channel[1] AND e.channel[c - e.channel[1] + 1] = c
+                        THEN c - e.channel[1] + 1
+                    ELSE coalesce(list_position(e.channel, c), 0)
+                END
+            )
         END AS places
     FROM ogip.spectra AS s
     LEFT JOIN ogip.pairs AS p ON p.release = s.release AND p.spec_id = s.spec_id

@@ -179,6 +179,22 @@ def test_channels_go_one_by_one_where_there_are_as_many_else_by_number(tables, c
     assert columns(tables, "channel", "e_min") == [channel, energies]
 
 
+@pytest.mark.parametrize(
+    ("channel", "of_response", "energies"),
+    [
+        ([1, 2, 3], [3, 2, 1], [2.0, 1.2, 0.5]),
+        ([3, 2, 1], [3, 2, 1], [0.5, 1.2, 2.0]),
+        ([1, 3, 2], [1, 2, 3], [0.5, 2.0, 1.2]),
+        ([1, 2, 4], [1, 2, 4], [0.5, 1.2, 2.0]),
+        ([1, 2, 4], [2, 3, 4], [None, 0.5, 2.0]),
+    ],
+)
+def test_channels_out_of_order_or_with_gaps_go_by_number(tables, channel, of_response, energies):
+    spectra(tables, {"counts": [1.0] * 3, "channel": channel})
+    tables.execute("UPDATE ogip.ebounds SET channel = ?", [of_response])
+    assert columns(tables, "channel", "e_min") == [channel, energies]
+
+
 def test_energies_may_be_those_of_the_file_itself_and_fall(tables):
     insert(tables, "ogip.spectra", [{"spec_id": "s", "counts": [1.0] * 3, "ebounds_id": "own"}])
     falling = {"e_min": [3.0, 2.0, 1.0], "e_max": [2.0, 1.0, 0.5]}

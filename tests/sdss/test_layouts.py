@@ -185,6 +185,13 @@ def test_bands_of_iraf_are_one_spectrum_with_its_errors():
     np.testing.assert_array_equal(row["flux"], flux)
     np.testing.assert_array_equal(row["ivar"], np.full(PIXELS, 4, "f4"))
 
+    several = bands * np.arange(1, 4)[:, np.newaxis]  # a factor for each aperture
+    rows = taken(files.image(several.astype("f4"), CRVAL1=4000.0, CD1_1=1.5, **cards))
+    assert [r["file_row"] for r in rows["sdss.spectra"]] == [1, 2, 3]
+    for factor, row in enumerate(rows["sdss.spectra"], 1):
+        np.testing.assert_array_equal(row["flux"], several[0, factor - 1].astype("f4"))
+        np.testing.assert_allclose(row["ivar"], np.full(PIXELS, 4 / factor**2), rtol=1e-6)
+
 
 def test_mastar_rows_are_spectra_with_dispersions_in_pixels():
     data, spectra = files.mastar()

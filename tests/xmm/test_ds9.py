@@ -98,6 +98,7 @@ def test_files_of_ciao_name_no_system():
         ("ecliptic\ncircle(1,2,3)", "is in ecliptic coordinates: save it in fk5"),
         ("physical\ncircle(1,2,3)-circle(4,5,6)", "'-circle.4,5,6.' follows a region: each needs"),
         ("physical\ncircle(1,2,3) & box(4,5,6,7)", "'& box.4,5,6,7.' follows a region"),
+        ("physical\ncircle(1,2,3) || circle(4,5,6)", "'|| circle.4,5,6.' follows a region"),
         ("physical\ncircle(1,2,-3)", "line 4: circle: the length -3 is not 0 or more"),
         ("physical\ncircle(1,nan,3)", "circle: 1, nan is no place"),
         ("fk5\ncircle(1,93,3)", "circle: 1, 93 is no place"),
@@ -116,6 +117,13 @@ def test_an_exclusion_may_be_written_with_an_exclamation_mark():
 def test_names_that_are_not_ascii_do_no_harm():
     text = b'fk5\ncircle(10,20,30") # text={\xb0}\n'
     assert len(read_ds9(text)[0]) == 1
+
+
+@pytest.mark.parametrize("pie", ["panda(1,2,0,360,1,3,4,1)", "pie(1,2,3,4,90,450)"])
+def test_a_pie_all_round_is_an_annulus(pie):
+    regions, _ = read(f"physical\n{pie}\n")
+    assert regions.shape.tolist() == ["ANNULUS"]
+    assert regions.r[0, :2].tolist() == [3, 4]
 
 
 def test_shapes_that_only_ciao_has():
