@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from lake import models
 from lake.store import Store
@@ -23,6 +24,7 @@ def fingerprint(
     reads: Iterable[str],
     code_version: str,
     across: Iterable[str] = (),
+    beside: Any = None,
 ) -> str:
     """Digest of all that a release's rows of a derived table depend on.
 
@@ -40,6 +42,8 @@ def fingerprint(
         Raised whenever the computation gives other rows for the same input.
     across : iterable of str
         Tables of which it reads the rows of all releases.
+    beside : optional
+        What else they depend on, as JSON can hold it; nothing if it is empty.
     """
     reads = sorted(reads)
     stored = store.made(release)
@@ -48,6 +52,7 @@ def fingerprint(
         "views": _texts(reads),
         "tables": {n: stored[n].state if n in stored else None for n in base_tables(reads)},
         **{name: store.states_across(name) for name in across},
+        **({"beside": beside} if beside else {}),
     }
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from typing import Any
 from lake import inputs
 from lake.home import Home, Source
 from lake.inputs import InputFile, RecordRole, Role
+from lake.store import Store
 
 #: Role, SHA-256, options as JSON, version of the reader.
 Identity = tuple[str, str, str, int]
@@ -137,7 +138,7 @@ def plan(home: Home, mission: str, release: str) -> Plan:
     return compare(*_registered(listings, known), known)
 
 
-def copies(home: Home, mission: str, release: str) -> dict[str, str]:
+def copies(store: Store, mission: str, release: str) -> dict[str, str]:
     """Files of a release that are not read because another file of their role has their bytes.
 
     Returns
@@ -145,7 +146,9 @@ def copies(home: Home, mission: str, release: str) -> dict[str, str]:
     dict of str to str
         Path of the copy -> path of the file that was read.
     """
-    found = home.store.sql(
+    if not store.exists:
+        return {}
+    found = store.sql(
         "SELECT c.path, f.path FROM meta.files AS c JOIN meta.files AS f"
         " USING (mission, release, role, sha256)"
         " WHERE c.mission = ? AND c.release = ? AND starts_with(c.reason, ?)"

@@ -132,6 +132,7 @@ class Computed:
 
 
 Stands = Callable[[lake.Home, str], str | None]
+Beside = Callable[[Store, str], Any]
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ class Derivation:
 
     One `on_request` is long, and made only when its table is asked for by name. One that `stands`
     is made anew when its table is asked for by name, though it is not out of date: the function
-    tells in words that something has changed since, or gives None.
+    tells in words that something has changed since, or gives None. What it depends on `beside` the
+    tables that it reads is told by a function, as JSON can hold it.
     """
 
     name: str
@@ -151,10 +153,12 @@ class Derivation:
     across: tuple[str, ...] = ()
     on_request: bool = False
     stands: Stands | None = None
+    beside: Beside | None = None
 
     def fingerprint(self, store: Store, release: str) -> str:
         """Digest of what the tables would be made from now."""
-        return freshness.fingerprint(store, release, self.reads, self.version, self.across)
+        beside = self.beside and self.beside(store, release)
+        return freshness.fingerprint(store, release, self.reads, self.version, self.across, beside)
 
 
 #: Derivations by mission, in the order of their modules.
@@ -190,6 +194,7 @@ def derived(
     across: Sequence[str] = (),
     on_request: bool = False,
     stands: Stands | None = None,
+    beside: Beside | None = None,
 ) -> Callable[[Compute], dg.AssetsDefinition]:
     """Make assets of a function ``(context, home, release) -> Computed``.
 
@@ -209,7 +214,7 @@ def derived(
         Tables of which it reads the rows of all releases.
     on_request : bool
         See `Derivation`.
-    stands : callable, optional
+    stands, beside : callable, optional
         See `Derivation`.
     """
     mission = tables[0].split(".")[0]
@@ -236,7 +241,7 @@ def derived(
                 f"{mission}_{name}", release, lambda: told("waiting", None, None)
             )
             with alone:
-                print_ = freshness.fingerprint(opened.store, release, reads, version, across)
+                print_ = derivation.fingerprint(opened.store, release)
                 stored = opened.store.fingerprints(release)
                 again = stands and asked(context, tables) and stands(opened, release)
                 if not again and all(stored.get(table) == print_ for table in tables):
@@ -264,18 +269,11 @@ def derived(
             for check in all_checks:
                 yield check.run(opened.store, release)
 
-        DERIVATIONS.setdefault(mission, []).append(
-            Derivation(
-                name,
-                tuple(tables),
-                tuple(reads),
-                version,
-                compute_release,
-                tuple(across),
-                on_request,
-                stands,
-            )
-        )
+        derivation = Derivation(
+            name, tuple(tables), tuple(reads), version, compute_release, tuple(across), on_request,
+            stands, beside,
+        )  # fmt: skip
+        DERIVATIONS.setdefault(mission, []).append(derivation)
         return compute_release
 
     return wrap

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import lake
+from lake.plan import copies
+from lake.store import Store
 from pipelines import metadata
 from pipelines.assets import Computed, derived, ingested, of_release, viewed
 from pipelines.checks import Check
@@ -102,16 +104,21 @@ RATIOS = Check(
 ingest = ingested("ogip", checks=[LISTS, EXPOSURES, BINS])
 
 
+def _copies(store: Store, release: str) -> dict[str, str]:
+    """Where else files lie: a response is found in any folder that it was copied to."""
+    return copies(store, "ogip", release)
+
+
 @derived(
     tables=["ogip.pairs"],
     reads=["ogip.spectra", "ogip.responses", "ogip.effective_area"],
     version="2",
     checks=[POINTERS, FOLDABLE, COMPLETE],
+    beside=_copies,
 )
 def pairs(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Find the background, response and effective area of every spectrum."""
     from lake.ogip import pairing
-    from lake.plan import copies
 
     def rows(table: str, columns: Sequence[str]) -> pa.Table:
         query = f"SELECT {', '.join(columns)} FROM ogip.{table} WHERE release = ?"
@@ -127,7 +134,7 @@ def pairs(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> C
         rows("responses", pairing.RESPONSES),
         rows("effective_area", pairing.AREAS),
         {sha256: json.loads(text or "{}") for sha256, text in options},
-        copies(home, "ogip", release),
+        _copies(home.store, release),
     )
     missing = pc.value_counts(pc.list_flatten(found["missing"])).to_pylist()
     shown = {

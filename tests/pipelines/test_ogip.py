@@ -1,10 +1,12 @@
 """OGIP from files to pictures: the sample as the demo runs it, and the checks of its tables."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from astropy.io import fits
 
 import lake
 from lake import contracts, models
@@ -162,6 +164,24 @@ def test_a_second_run_has_nothing_to_do(root, home, lacus):
     assert result.exit_code == 0
     assert "up to date" in result.stderr
     assert home.store.snapshot() == before
+
+
+def test_a_response_that_is_copied_to_its_spectrum_later_is_found(root, folder, lacus, tmp_path):
+    data, home = tmp_path / "in", tmp_path / "home"
+    source = next(p for p in sorted(folder.iterdir()) if p.name.endswith(".pi"))
+    with fits.open(source) as hdus:
+        name = hdus["SPECTRUM"].header["RESPFILE"]
+    (data / "there").mkdir(parents=True)
+    shutil.copy(folder / name, data / "there" / name)
+    shutil.copy(source, data / source.name)
+    assert lacus("add", "ogip", "R", "spectra", data, home=home).exit_code == 0
+    missing = "SELECT unnest(missing) FROM ogip.pairs"
+    assert lacus("run", home=home).exit_code == 0
+    assert "response" in column(lake.open(home), missing)
+    shutil.copy(folder / name, data / name)
+    assert lacus("run", home=home).exit_code == 0
+    assert "response" not in column(lake.open(home), missing)
+    assert "everything is up to date" in lacus("status", home=home).output
 
 
 def test_files_are_exported_as_they_were(root, folder, lacus, tmp_path):
