@@ -1,7 +1,7 @@
 """Registered sources -> fingerprint -> reader -> checks -> one commit."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,15 +9,14 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from lake import checks, contracts, inputs, records
-from lake.commit import Commit, Stage, Staged, merge, now
+from lake import checks, contracts, inputs, ledger, records
+from lake.commit import Stage, Staged, merge
 from lake.conform import conform
 from lake.errors import InputError
-from lake.fetch.folder import origins
 from lake.home import Home
 from lake.inputs import RecordRole, TableRole
 from lake.intake import Batch, refused
-from lake.plan import COPY, Plan, Record, compare, fingerprint, plan, replaced
+from lake.plan import Plan, Record, compare, fingerprint, plan, replaced
 
 Progress = Callable[[str, int | None, int | None], None]
 """Called with what is under way, how much of it is done, and of how much where that is known."""
@@ -328,7 +327,10 @@ class _Job:
                 commit.delete(table, where, [self.release, gone])
             for staged in files:
                 commit.add(staged)
-            self._record(commit, committed + rejected + self.todo.copies)
+            ledger.enter(
+                commit, self.root, self.mission, self.release, self.todo, self.gone,
+                committed + rejected,
+            )  # fmt: skip
             commit.record(self.release, self._made_from(committed))
         return commit.snapshot
 
@@ -345,57 +347,6 @@ class _Job:
 
     def _tables(self, record: Record) -> tuple[str, ...]:
         return self.roles[record.file.role].tables
-
-    def _record(self, commit: Commit, taken: list[Record]) -> None:
-        """Write `meta.files`: what was taken and refused now, what is of account no more."""
-        supersede = (
-            "UPDATE lake.meta.files SET status = 'superseded' WHERE mission = ? AND release = ?"
-        )
-        here = [self.mission, self.release]
-        if any(r.status == "superseded" for r in self.todo.known):
-            # Copies are on record as they are now, and as they were where they were to be replaced.
-            of_copies = "mission = ? AND release = ? AND starts_with(reason, ?)"
-            refused = [str(r.file.path) for r in taken if r.status == "rejected"]
-            where = f"{of_copies} AND NOT list_contains(?, path)"
-            commit.delete("meta.files", where, [*here, COPY, refused])
-        if any(r.status == "rejected" for r in self.todo.known):
-            commit.connection.execute(f"{supersede} AND status = 'rejected'", here)
-        for role in sorted({r.file.role for r in self.gone}):
-            gone = [r.file.sha256 for r in self.gone if r.file.role == role]
-            commit.connection.execute(
-                f"{supersede} AND status = 'committed' AND role = ?"
-                " AND sha256 IN (SELECT unnest(?))",
-                [*here, role, gone],
-            )
-        if taken:
-            commit.insert("meta.files", self._rows(taken, commit.snapshot))
-
-    def _rows(self, taken: Sequence[Record], snapshot: int) -> pa.Table:
-        """Rows of `meta.files`."""
-        number, files = len(taken), [r.file for r in taken]
-        urls, queries = origins(self.root, files)
-        columns = {
-            "mission": [f.mission for f in files],
-            "release": [self.release] * number,
-            "role": [f.role for f in files],
-            "name": [f.path.name for f in files],
-            "path": [str(f.path) for f in files],
-            "url": urls,
-            "query": queries,
-            "size": [f.size for f in files],
-            "mtime_ns": [f.mtime_ns for f in files],
-            "sha256": [f.sha256 or None for f in files],
-            "options": [f.options_json for f in files],
-            "reader_version": [r.version for r in taken],
-            "status": [r.status for r in taken],
-            "reason": [r.reason for r in taken],
-            "rows_read": [r.rows_read for r in taken],
-            "rows_committed": [r.rows_committed for r in taken],
-            "rows_rejected": [r.rows_rejected for r in taken],
-            "ingested_at": [now()] * number,
-            "snapshot": [snapshot] * number,
-        }
-        return pa.table(columns, contracts.table("meta.files").schema())
 
     def discard(self) -> None:
         """Remove what is staged and was not registered."""

@@ -20,13 +20,15 @@ Identity = tuple[str, str, str, int]
 
 #: How the reason of a file begins that is not read because another one holds its bytes.
 COPY = "has the bytes of "
+#: Which rows of `meta.files` say so.
+IS_COPY = f"status = 'superseded' AND starts_with(reason, '{COPY}')"
 
 _FILES = f"""
 SELECT role, path, size, mtime_ns, coalesce(options, '{{}}'), coalesce(reader_version, 0),
     coalesce(sha256, ''), status, reason, rows_read, rows_committed, rows_rejected
 FROM meta.files
 WHERE mission = ? AND release = ?
-    AND (status <> 'superseded' OR starts_with(reason, '{COPY}'))
+    AND (status <> 'superseded' OR {IS_COPY})
 ORDER BY ALL
 """
 
@@ -138,7 +140,7 @@ def plan(home: Home, mission: str, release: str) -> Plan:
     return compare(*_registered(listings, known), known)
 
 
-def copies(store: Store, mission: str, release: str) -> dict[str, str]:
+def originals(store: Store, mission: str, release: str) -> dict[str, str]:
     """Files of a release that are not read because another file of their role has their bytes.
 
     Returns
@@ -149,11 +151,10 @@ def copies(store: Store, mission: str, release: str) -> dict[str, str]:
     if not store.exists:
         return {}
     found = store.sql(
-        "SELECT c.path, f.path FROM meta.files AS c JOIN meta.files AS f"
-        " USING (mission, release, role, sha256)"
-        " WHERE c.mission = ? AND c.release = ? AND starts_with(c.reason, ?)"
-        " AND c.status = 'superseded' AND f.status = 'committed'",
-        [mission, release, COPY],
+        f"SELECT c.path, f.path FROM (FROM meta.files WHERE {IS_COPY}) AS c"
+        " JOIN meta.files AS f USING (mission, release, role, sha256)"
+        " WHERE c.mission = ? AND c.release = ? AND f.status = 'committed'",
+        [mission, release],
     )
     return dict(found.fetchall())
 
@@ -257,7 +258,7 @@ def compare(wanted: Iterable[Record], unreadable: list[Record], known: Sequence[
 def replaced(refused: Iterable[Record], known: Iterable[Record]) -> set[tuple[str, str]]:
     """Role and SHA-256 of what was in the places of files that are refused, or a copy of it."""
     places = {r.place for r in refused}
-    return {(r.file.role, r.file.sha256) for r in known if places and r.place in places}
+    return {(r.file.role, r.file.sha256) for r in known if r.place in places}
 
 
 def _copies(

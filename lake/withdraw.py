@@ -9,7 +9,7 @@ from lake import contracts, inputs, records
 from lake.contracts import literal
 from lake.errors import UsageError
 from lake.home import Home
-from lake.plan import COPY
+from lake.plan import IS_COPY
 
 #: What `meta.files` says of the files of a release that was withdrawn.
 REASON = "withdrawn"
@@ -89,8 +89,8 @@ def withdraw(home: Home, mission: str, release: str, waiting: Callable[[], None]
                 commit.connection.execute(
                     "UPDATE lake.meta.files SET status = 'superseded', reason = ?"
                     " WHERE mission = ? AND release = ?"
-                    " AND (status <> 'superseded' OR starts_with(reason, ?))",
-                    [REASON, *own, COPY],
+                    f" AND (status <> 'superseded' OR {IS_COPY})",
+                    [REASON, *own],
                 )
                 for name in ("meta.products", "meta.releases"):
                     commit.delete(name, "mission = ? AND release = ?", own)

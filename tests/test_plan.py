@@ -79,7 +79,7 @@ def test_a_copy_of_a_file_is_on_record_and_counts_once(home):
     assert plan(home, "csc", "R").changed
     outcome = ingest(home, "csc", "R")
     assert (names(outcome.copies), outcome.committed, outcome.unchanged) == (["a.csv"], [], 1)
-    assert planning.copies(home.store, "csc", "R") == {str(copy): str(original)}
+    assert planning.originals(home.store, "csc", "R") == {str(copy): str(original)}
     assert home.sql("SELECT name, status, reason FROM meta.files ORDER BY name").fetchall() == [
         ("a.csv", "superseded", f"has the bytes of {original}"), ("b.csv", "committed", None),
     ]  # fmt: skip
@@ -93,7 +93,7 @@ def test_a_copy_of_a_file_is_on_record_and_counts_once(home):
     write(home, "c.csv", "C,2")
     ingest(home, "csc", "R")
     # It stays on record, and what it becomes is judged as what the original becomes would be.
-    assert planning.copies(home.store, "csc", "R") == {str(copy): str(original)}
+    assert planning.originals(home.store, "csc", "R") == {str(copy): str(original)}
     copy.write_text("no,columns\n1,2\n")
     assert names(ingest(home, "csc", "R").rejected) == ["a.csv"]
     assert home.sql("SELECT name FROM csc.detections ORDER BY name").fetchall() == [("B",), ("C",)]

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -9,6 +10,8 @@ from threadpoolctl import threadpool_limits
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+#: Limits that overlap would be taken back in the wrong order.
+_ALONE = threading.RLock()
 
 
 def one_thread(*libraries: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -16,8 +19,7 @@ def one_thread(*libraries: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]
 
     Twelve features make matrices so narrow that threads mostly wait for each other: two of them
     take four times the processor time of one. The results do not depend on the number of
-    processors either. The limit is that of the process: functions that overlap in several threads
-    may leave it behind.
+    processors either. The limit is that of the process, so one such function runs at a time.
 
     Parameters
     ----------
@@ -31,7 +33,7 @@ def one_thread(*libraries: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]
         def alone(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             for library in libraries:
                 importlib.import_module(library)
-            with threadpool_limits(1, user_api="blas"):
+            with _ALONE, threadpool_limits(1, user_api="blas"):
                 return work(*args, **kwargs)
 
         return alone

@@ -233,6 +233,7 @@ def read_layout(cards: Cards, row_bytes: int, text: bool) -> Layout:
     Malformed
         A column without TFORM, with one that FITS does not have, or past the row's end.
     """
+    # Within a survey all cards from TFIELDS on are mostly the same: then no card is looked at.
     return _read_layout(_of_columns(cards), row_bytes, text)
 
 

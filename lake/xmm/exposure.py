@@ -158,11 +158,11 @@ def _identifier(path: str, keywords: Keywords) -> str:
 def _sky_pixels(keywords: Keywords) -> SkyPixels:
     """Sky pixel system by REFX.. keywords, else by those of columns X and Y or of image axes."""
     if keywords.get("REFXCRVL") is not None:
-        ra, x_ref, x_step = _reference(keywords, "REFX{}")
-        dec, y_ref, y_step = _reference(keywords, "REFY{}")
+        ra, x_ref, x_step = _reference(keywords, "REFX")
+        dec, y_ref, y_step = _reference(keywords, "REFY")
     elif {"X", "Y"} <= set(keywords.columns):
-        ra, x_ref, x_step = _reference(keywords, f"T{{}}{keywords.columns.index('X') + 1}")
-        dec, y_ref, y_step = _reference(keywords, f"T{{}}{keywords.columns.index('Y') + 1}")
+        ra, x_ref, x_step = _reference(keywords, "T", keywords.columns.index("X") + 1)
+        dec, y_ref, y_step = _reference(keywords, "T", keywords.columns.index("Y") + 1)
     else:
         ra, x_ref, x_step = _axis(keywords, 1)
         dec, y_ref, y_step = _axis(keywords, 2)
@@ -174,10 +174,13 @@ def _sky_pixels(keywords: Keywords) -> SkyPixels:
     return SkyPixels(ra, dec, x_ref, y_ref, x_step, y_step)
 
 
-def _reference(keywords: Keywords, name: str) -> tuple[float, float, float]:
-    """Reference value, reference sky pixel and step by keywords of one axis."""
+def _reference(
+    keywords: Keywords, prefix: str, column: int | str = ""
+) -> tuple[float, float, float]:
+    """Reference value, reference sky pixel and step by keywords such as REFXCRVL or TCRVL6."""
     value, pixel, step = (
-        keywords.required(name.format(k), "sky pixel system") for k in ("CRVL", "CRPX", "CDLT")
+        keywords.required(f"{prefix}{k}{column}", "sky pixel system")
+        for k in ("CRVL", "CRPX", "CDLT")
     )
     return value, pixel, step
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import lake
-from lake.plan import copies
+from lake.plan import originals
 from lake.store import Store
 from pipelines import metadata
 from pipelines.assets import Computed, derived, ingested, of_release, viewed
@@ -104,9 +104,9 @@ RATIOS = Check(
 ingest = ingested("ogip", checks=[LISTS, EXPOSURES, BINS])
 
 
-def _copies(store: Store, release: str) -> dict[str, str]:
-    """Where else files lie: a response is found in any folder that it was copied to."""
-    return copies(store, "ogip", release)
+def _originals(store: Store, release: str) -> dict[str, str]:
+    """Copies of files: a response is found in any folder that it was copied to."""
+    return originals(store, "ogip", release)
 
 
 @derived(
@@ -114,7 +114,7 @@ def _copies(store: Store, release: str) -> dict[str, str]:
     reads=["ogip.spectra", "ogip.responses", "ogip.effective_area"],
     version="2",
     checks=[POINTERS, FOLDABLE, COMPLETE],
-    beside=_copies,
+    beside=_originals,
 )
 def pairs(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Find the background, response and effective area of every spectrum."""
@@ -134,7 +134,7 @@ def pairs(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> C
         rows("responses", pairing.RESPONSES),
         rows("effective_area", pairing.AREAS),
         {sha256: json.loads(text or "{}") for sha256, text in options},
-        _copies(home.store, release),
+        _originals(home.store, release),
     )
     missing = pc.value_counts(pc.list_flatten(found["missing"])).to_pylist()
     shown = {

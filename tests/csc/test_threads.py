@@ -1,5 +1,8 @@
 """One thread for linear algebra while it lasts."""
 
+import threading
+import time
+
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -23,3 +26,20 @@ def test_one_thread_within_and_as_many_as_before_afterwards():
         assert set(seen) == {1}
         assert set(blas_threads()) == {2}
     assert within.__doc__ == "What it says."
+
+
+def test_functions_in_several_threads_leave_the_limit_as_it_was():
+    started = threading.Event()
+
+    @one_thread()
+    def slow() -> None:
+        started.set()
+        time.sleep(0.1)
+
+    with threadpool_limits(2, user_api="blas"):
+        first = threading.Thread(target=slow)
+        first.start()
+        assert started.wait(10)
+        slow()
+        first.join()
+        assert set(blas_threads()) == {2}
