@@ -181,6 +181,11 @@ def classification(context: dg.AssetExecutionContext, home: lake.Home, release: 
         context.log.warning("no model, so nothing is classified")
         return Computed({name: no_rows(name) for name in names})
     trained = registry.load(home.models, model["model_id"])
+    if trained.posterior is None:
+        context.log.warning(
+            "no class is given: %s; `lacus add csc %s labels FILE` or `lacus fetch simbad"
+            " --release %s` brings some", classify.NO_LABELS, release, release,
+        )  # fmt: skip
     made = home.store.made(release).get(classes)
     last = home.sql("SELECT model_id FROM csc.clusters WHERE release = ? LIMIT 1", [release])
     found = part = None

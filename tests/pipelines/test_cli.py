@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import lake
 from pipelines.cli import main
+from tests.csc.conftest import make_detections
 
 TINY = "name,obsid,ra,dec\n2CXO J000001.0+000001,1,10.5,20.5\n2CXO J000002.0+000002,2,11.5,-21.5\n"
 
@@ -255,6 +257,17 @@ def test_too_few_detections_are_said_in_words(lacus, tiny_home):
     assert "! no model: " in result.stderr
     assert "! no model, so nothing is classified" in result.stderr
     assert "csc.class_probabilities                         0 rows" in result.stderr
+
+
+def test_a_release_without_labels_says_what_it_lacks(lacus, tmp_path):
+    home, file = tmp_path / "home", tmp_path / "detections.parquet"
+    rows = make_detections(60)
+    pq.write_table(rows.drop_columns(["main_type", "kind"]), file)
+    assert lacus("add", "csc", "R1", "detections", file, home=home).exit_code == 0
+    result = lacus("run", "csc.class_probabilities", home=home)
+    assert result.exit_code == 0, result.output
+    said = "! no class is given: the model was trained without labels; `lacus add csc R1 labels"
+    assert said in " ".join(result.stderr.split())
 
 
 def test_names_of_any_kind(lacus, tmp_path):
