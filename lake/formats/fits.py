@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from lake.errors import InputError
-from lake.formats.fits_hdu import HDU, TABLES
+from lake.formats.fits_hdu import HDU
 from lake.formats.fits_header import Header
+from lake.formats.fits_make import TABLES
 from lake.formats.reader import TableReader
 from lake.formats.source import Source, label, load
 

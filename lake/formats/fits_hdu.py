@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -11,13 +11,11 @@ import pyarrow as pa
 
 from lake.errors import InputError
 from lake.formats.fits_columns import physical, to_arrow, variable
-from lake.formats.fits_header import BLOCK, CARD, Header, Malformed, read_header
-from lake.formats.fits_image import PIXEL_DTYPES, decompressed, pixels
-from lake.formats.fits_layout import Cards, Column, Layout, holds_image, read_layout
+from lake.formats.fits_header import BLOCK, Header, Malformed
+from lake.formats.fits_image import decompressed, pixels
+from lake.formats.fits_layout import Column, Layout
+from lake.formats.fits_make import TABLES, make_at
 
-TABLES = ("bintable", "table")
-_KINDS = {"BINTABLE": "bintable", "A3DTABLE": "bintable", "TABLE": "table", "IMAGE": "image"}
-_KINDS_AS_WRITTEN = {f"XTENSION= '{name:<8}'".encode(): kind for name, kind in _KINDS.items()}
 # A batch holds at most about this much of the file, however many rows that is.
 _BATCH_BYTES = 1 << 27
 _NO_HEAP = np.empty(0, np.uint8)
@@ -32,10 +30,6 @@ class HDU:
         The file, for messages.
     index : int
         Position in the file, from 0.
-    header : Header
-        Its keywords.
-    shape : tuple of int
-        NAXISn, last axis first; (rows, bytes of a row) of a table.
     """
 
     def __init__(self, path: str, data: bytes | mmap.mmap, index: int, start: int) -> None:
@@ -44,9 +38,9 @@ class HDU:
         self._data = data
         self._start = start
         with self._named():
-            self.header, self._data_start = read_header(data, start)
-            self._data_size = self._size()
-            self.end = self._data_start + -(-self._data_size // BLOCK) * BLOCK
+            self._make, self._data_start = make_at(data, start)
+            self._present(self._make.size)
+        self.end = self._data_start + -(-self._make.size // BLOCK) * BLOCK
 
     def __repr__(self) -> str:
         return f"<HDU {self.index} {self.name!r} {self.kind} of {self.path}>"
@@ -55,71 +49,33 @@ class HDU:
         """Name the file, HDU, row and column of what is found wrong within."""
         return _Naming(self, first_row)
 
-    @cached_property
+    @property
+    def header(self) -> Header:
+        """Its keywords."""
+        return self._make.header
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """NAXISn, last axis first; (rows, bytes of a row) of a table."""
+        return self._make.shape
+
+    @property
     def kind(self) -> str:
         """What the HDU holds.
 
         ``image``, ``bintable``, ``table`` (an ASCII table), ``compressed_image`` (its tiles lie
         in a binary table), ``groups`` (random groups) or ``other``.
         """
-        if self.index == 0:
-            empty = self._axes[:1] == [0]
-            return "groups" if empty and self._front.get("GROUPS") is True else "image"
-        raw = self.header.raw
-        kind = _KINDS_AS_WRITTEN.get(raw[:20])
-        if kind is None:
-            kind = _KINDS.get(str(self._front.get("XTENSION")).strip(), "other")
-        tiles = kind == "bintable" and holds_image(self._cards)
-        return "compressed_image" if tiles else kind
+        return self._make.kind
 
-    @cached_property
-    def _front(self) -> Header:
-        """What the structure rests on: the standard puts it first."""
-        return Header(self.header.raw[:BLOCK])
-
-    @cached_property
-    def _cards(self) -> Cards:
-        """Cards of a table without those that differ from file to file, to cache by."""
-        raw = self.header.raw
-        return Cards(raw[max(raw.find(b"TFIELDS ="), 0) :])
-
-    @cached_property
-    def _axes(self) -> list[int]:
-        return [self._integer(f"NAXIS{n}") for n in range(1, self._integer("NAXIS") + 1)]
-
-    def _integer(self, keyword: str, default: int | None = None) -> int:
-        try:
-            return self._front.integer(keyword)
-        except Malformed:
-            return self.header.integer(keyword, default)
-
-    def _size(self) -> int:
-        """Bytes of data, padding aside (standard 4.0, equations 1, 2 and 4)."""
-        if plain := _plain(_mandatory(self.header.raw, self.index), self.index == 0):
-            # A property of its own would be computed from the header again.
-            self.__dict__["_axes"], size = list(plain[0]), plain[1]
-            self.shape = tuple(reversed(plain[0]))
-            return self._present(size)
-        bitpix = self._front.get("BITPIX")
-        if type(bitpix) is not int or bitpix not in PIXEL_DTYPES:
-            raise Malformed(f"keyword BITPIX is {bitpix!r}, expected 8, 16, 32, 64, -32 or -64")
-        axes = self._axes
-        self.shape = tuple(reversed(axes))
-        if axes and axes[0] == 0 and self.kind == "groups":
-            axes = axes[1:]
-        elements = prod(axes) if axes else 0
-        if self.index or axes != self._axes:
-            elements = self._integer("GCOUNT", 1) * (self._integer("PCOUNT", 0) + elements)
-        return self._present(abs(bitpix) // 8 * elements)
-
-    def _present(self, size: int) -> int:
+    def _present(self, size: int) -> None:
+        """Raise Malformed if the file ends before data of this size."""
         present = len(self._data) - self._data_start
         if present < 0:
             raise Malformed("the file is cut off inside the last block of the header")
         # Only the padding of the last block may be missing: no data are lost with it.
         if size > present:
             raise Malformed(f"the data are cut off: {size} bytes expected, {present} bytes there")
-        return size
 
     @cached_property
     def name(self) -> str:
@@ -140,9 +96,7 @@ class HDU:
                 self.path, f"is {_article(self.kind)}, not a table", f"HDU {self.index}"
             )
         with self._named():
-            if len(self.shape) != 2:
-                raise Malformed(f"keyword NAXIS is {len(self.shape)}, expected 2 for a table")
-            return read_layout(self._cards, self.shape[1], self.kind == "table")
+            return self._make.layout
 
     @property
     def rows(self) -> int:
@@ -171,7 +125,7 @@ class HDU:
     @property
     def data(self) -> bytes:
         """Data as they lie in the file, without what fills up the last block."""
-        return bytes(self._data[self._data_start : self._data_start + self._data_size])
+        return bytes(self._data[self._data_start : self._data_start + self._make.size])
 
     @cached_property
     def heap(self) -> np.ndarray:
@@ -179,7 +133,7 @@ class HDU:
         table = self.shape[0] * self.shape[1]
         with self._named():
             start = self.header.integer("THEAP", table)
-            stop = table + self._integer("PCOUNT", 0)
+            stop = table + self._make.integer("PCOUNT", 0)
         if stop <= start:
             return _NO_HEAP
         return np.frombuffer(self._data, np.uint8, stop - start, self._data_start + start)
@@ -387,32 +341,6 @@ class _Naming:
         if error.column is not None:
             where += f", column {error.column!r}"
         raise InputError(self._hdu.path, error.problem, where) from error
-
-
-def _mandatory(raw: bytes, index: int) -> bytes:
-    """Cards that the size of the data follows from, where the standard wants them (4.4.1)."""
-    axes = raw[170:190].strip()
-    if raw[160:170] != b"NAXIS   = " or not axes.isdigit():
-        return b""
-    return raw[: CARD * (3 + int(axes) + (2 if index else 0))]
-
-
-@lru_cache(maxsize=4096)
-def _plain(cards: bytes, primary: bool) -> tuple[tuple[int, ...], int] | None:
-    """Axes and bytes of data of these cards; None if they are not all there, or unusual."""
-    header = Header(cards)
-    try:
-        axes = tuple(header.integer(f"NAXIS{n}") for n in range(1, header.integer("NAXIS") + 1))
-        bitpix = header.get("BITPIX")
-        # -32.0 would be found among the keys, too.
-        if type(bitpix) is not int or bitpix not in PIXEL_DTYPES or (primary and axes[:1] == (0,)):
-            return None
-        elements = prod(axes) if axes else 0
-        if not primary:
-            elements = header.integer("GCOUNT") * (header.integer("PCOUNT") + elements)
-    except Malformed:
-        return None
-    return axes, abs(bitpix) // 8 * elements
 
 
 def _article(kind: str) -> str:
