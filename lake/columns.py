@@ -9,6 +9,7 @@ import pyarrow as pa
 from lake.contracts import Column, Table
 from lake.errors import LacusError
 from lake.formats.columns import make_list
+from lake.formats.room import joined
 
 
 class MisfitError(Exception):
@@ -79,10 +80,9 @@ class Columns:
             self._numbers.append(row.get("file_row", number))
             for name in self._large:
                 value = row.get(name)
-                if isinstance(value, np.ndarray):
-                    self.list_bytes += value.nbytes
-                elif isinstance(value, bytes):
-                    self.list_bytes += len(value)
+                if value is None:
+                    continue
+                self.list_bytes += value.nbytes if isinstance(value, np.ndarray) else len(value)
 
     def _declared(self, names: Set[str]) -> None:
         if not names <= self._names:
@@ -187,17 +187,16 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind, from_pandas=True)
     if pa.types.is_string(kind.value_type):
         return pa.array(values, kind)
-    lengths = [0 if v is None else len(v) for v in values]
-    parts = [value for value, length in zip(values, lengths, strict=True) if length]
-    if sum(lengths) > np.iinfo(np.int32).max:
-        raise ValueError(f"{sum(lengths)} numbers are too many for one batch")
-    flat = np.empty(0, kind.value_type.to_pandas_dtype())
+    parts = [value for value in values if value is not None]
+    if not parts:
+        return pa.nulls(len(values), kind)
+    lengths = np.fromiter((0 if v is None else len(v) for v in values), np.int64, len(values))
+    if lengths.sum() > np.iinfo(np.int32).max:
+        raise ValueError(f"{lengths.sum()} numbers are too many for one batch")
+    # One copy at most gathers the numbers in the machine's byte order.
+    flat = joined([np.asarray(p) for p in parts], np.dtype(kind.value_type.to_pandas_dtype()))
     nulls: np.ndarray | None = None
-    if parts:
-        # One copy gathers the numbers in the machine's byte order.
-        flat = np.concatenate([np.asarray(p) for p in parts], dtype=flat.dtype, casting="same_kind")
     if any(isinstance(p, np.ma.MaskedArray) for p in parts):
         nulls = np.concatenate([np.ma.getmaskarray(p) for p in parts])
-    missing = np.fromiter((v is None for v in values), bool, len(values))
-    is_null = pa.array(missing) if missing.any() else None
-    return make_list(pa.array(flat, mask=nulls), np.array(lengths, int), is_null).cast(kind)
+    is_null = pa.array([v is None for v in values]) if len(parts) < len(values) else None
+    return make_list(pa.array(flat, mask=nulls), lengths, is_null).cast(kind)

@@ -15,6 +15,7 @@ from lake.formats.fits_header import BLOCK, Header, Malformed
 from lake.formats.fits_image import decompressed, pixels
 from lake.formats.fits_layout import Column, Layout
 from lake.formats.fits_make import TABLES, make_at
+from lake.formats.room import room
 
 # A batch holds at most about this much of the file, however many rows that is.
 _BATCH_BYTES = 1 << 27
@@ -221,7 +222,8 @@ class HDU:
             self._data, f">u{self.shape[1] // len(places)}", self.rows * len(places),
             self._data_start,
         ).reshape(self.rows, -1)  # fmt: skip
-        turned = cells.T.astype(cells.dtype.newbyteorder("="), order="C")
+        turned = room(len(places), self.rows, cells.dtype.newbyteorder("="))
+        np.copyto(turned, cells.T)
         found = {}
         for name in names:
             at, dtype = places.get(name) or places[self._column(name).name.casefold()]
