@@ -6,7 +6,6 @@ that was interrupted takes up the finished chunks of the one before.
 
 import contextlib
 import functools
-import hashlib
 import json
 import multiprocessing
 import os
@@ -25,9 +24,11 @@ from lake import contracts, inputs, migrate
 from lake.columns import Columns, MisfitError
 from lake.commit import Stage, Staged
 from lake.errors import InputError
+from lake.formats.room import turn_over
 from lake.formats.source import load
 from lake.inputs import InputFile, RecordRole
 from lake.intake import Batch, refused
+from lake.opened import Opened, read_ahead
 from lake.plan import Identity, Record
 from lake.store import Store
 
@@ -145,16 +146,16 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
             for name in role.tables
         }
         # Parquet is written by a thread beside the parsing: it needs the interpreter hardly ever.
-        # Reading and hashing do, for moments: a thread of their own gains nothing.
         writer = stack.enter_context(ThreadPoolExecutor(1))
         written: deque[tuple[int, Future[None]]] = deque()
-        for number, record in enumerate(task.records, 1):
-            taken.append(_read(record, role, columns, twin))
+        for number, (opened, sha256) in enumerate(read_ahead(task.records), 1):
+            taken.append(_read(opened, sha256, role, columns, twin))
             places.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
-            size = sum(c.list_bytes for c in columns.values())
-            if last or size > _WRITE_BYTES:
-                batches = _batches(columns, taken)
+            full = {n: c for n, c in columns.items() if last or c.list_bytes > _WRITE_BYTES}
+            if full:
+                size = sum(c.list_bytes for c in full.values())
+                batches = _batches(full, columns, taken)
                 written.append((size, writer.submit(_write, stages, batches)))
                 # A row group takes longer to write than its last rows to read.
                 while len(written) > 1 and sum(size for size, _ in written) > _BEHIND_BYTES:
@@ -170,23 +171,22 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
 
 
 def _read(
-    record: Record,
+    opened: Opened,
+    sha256: str,
     role: RecordRole,
     columns: Mapping[str, Columns],
     twin: Callable[[Record], Record | None] = lambda record: None,
 ) -> Record:
-    """Read one file: its checksum, and its rows into the columns.
+    """Read one file: its rows go into the columns.
 
     The rows of a file of the same bytes as one before, its twin, are there already.
     """
+    record, raw, problem = opened
     file = record.file
-    try:
-        raw = _bytes(file.path)
-    except OSError as error:
-        return refused(record, f"cannot be read: {error.strerror or error}")
-    sha256 = hashlib.sha256(raw).hexdigest()
-    if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was():
-        return refused(record, "was changed while it was being read")
+    if problem is None and file.sha256 and sha256 != file.sha256:
+        problem = "was changed while it was being read"
+    if problem is not None:
+        return refused(record, problem)
     file = replace(file, sha256=sha256)
     record = replace(record, file=file)
     if same := twin(record):
@@ -215,12 +215,6 @@ def _read(
     )  # fmt: skip
 
 
-def _bytes(path: Path) -> bytes:
-    """Content of a file; unbuffered, which for a small one is a third faster."""
-    with open(path, "rb", buffering=0) as stream:
-        return stream.read()
-
-
 def _note_of(rejected: Sequence[Mapping[str, Any]]) -> str:
     first = f"row {rejected[0]['file_row']}: {rejected[0]['reason']}"
     return f"{len(rejected)} rows left out: {first}" + (", and so on" if len(rejected) > 1 else "")
@@ -244,12 +238,16 @@ def _no_repeats(
 
 
 def _batches(
-    columns: Mapping[str, Columns], taken: list[Record]
+    full: Mapping[str, Columns], columns: Mapping[str, Columns], taken: list[Record]
 ) -> dict[str, list[pa.RecordBatch]]:
-    """What was gathered, as Arrow; files with a value that its column cannot hold are rejected."""
+    """What was gathered for some tables, as Arrow.
+
+    Files with a value that its column cannot hold are rejected; what else they gave is dropped
+    from all tables, or taken out of what is written when the ingest commits.
+    """
     while True:
         try:
-            batches = {name: c.batches() for name, c in columns.items()}
+            batches = {name: c.batches() for name, c in full.items()}
         except MisfitError as error:
             for column in columns.values():
                 column.drop(error.reasons)
@@ -257,8 +255,9 @@ def _batches(
             batch.refuse(error.reasons)
             taken[:] = batch.records
             continue
-        for column in columns.values():
+        for column in full.values():
             column.clear()
+        turn_over()
         return batches
 
 
@@ -367,7 +366,7 @@ def read_own(
     files = [file for path in paths for file in inputs.files_below(path, role.suffixes)]
     for start in range(0, len(files), part):
         columns = {name: Columns(contracts.table(name), "own") for name in role.tables}
-        taken = []
+        taken, listed = [], []
         for path in files[start : start + part]:
             file = InputFile(path, mission, "own", role.name, {}, 0, 0, "")
             record = Record(file, role.version, "new")
@@ -377,8 +376,10 @@ def read_own(
                 taken.append(refused(record, f"cannot be read: {error.strerror or error}"))
                 continue
             file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
-            taken.append(_read(replace(record, file=file), role, columns))
-        batches = _batches(columns, taken)
+            listed.append(replace(record, file=file))
+        for opened, sha256 in read_ahead(listed):
+            taken.append(_read(opened, sha256, role, columns))
+        batches = _batches(columns, columns, taken)
         tables = {
             name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()
         }

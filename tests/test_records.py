@@ -13,6 +13,7 @@ import pytest
 
 from lake import contracts, inputs, records
 from lake import ingest as ingest_module
+from lake import opened as opened_files
 from lake.errors import InputError
 from lake.home import Home, Source
 from lake.ingest import ingest
@@ -366,8 +367,15 @@ def test_progress_and_resume_end_in_the_same_lake(home, write, tmp_path, monkeyp
 def test_a_file_that_changes_while_it_is_read_is_refused(home, write, monkeypatch):
     path = write("a.txt", "A,3\n")
     write("b.txt", "B,3\n")
-    as_it_was = inputs.InputFile.is_as_it_was
-    monkeypatch.setattr(inputs.InputFile, "is_as_it_was", lambda f: f.path != path and as_it_was(f))
+
+    def changed(name, content=opened_files.content):
+        raw, found = content(name)
+        if name != str(path):
+            return raw, found
+        path.write_text("A,4\nC,5\n", encoding="utf-8")
+        return raw, path.stat()
+
+    monkeypatch.setattr(opened_files, "content", changed)
     assert reasons(run(home)) == {"a.txt": "was changed while it was being read"}
     monkeypatch.undo()
 
@@ -375,14 +383,18 @@ def test_a_file_that_changes_while_it_is_read_is_refused(home, write, monkeypatc
 def test_a_file_that_cannot_be_read_is_named(home, write, monkeypatch):
     path = write("a.txt", "A,3\n")
     write("b.txt", "B,3\n")
-    monkeypatch.setattr(records, "_bytes", lambda p, f=records._bytes: 1 / 0 if p == path else f(p))
+
+    def broken(name, content=opened_files.content):
+        return 1 / 0 if name == str(path) else content(name)
+
+    monkeypatch.setattr(opened_files, "content", broken)
     with pytest.raises(ZeroDivisionError):
         ingest(home, "sdss", "R")
 
-    def denied(p, f=records._bytes):
+    def denied(name):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(records, "_bytes", denied)
+    monkeypatch.setattr(opened_files, "content", denied)
     outcome = ingest(home, "sdss", "R")
     assert reasons(outcome)["a.txt"] == "cannot be read: Permission denied"
 
