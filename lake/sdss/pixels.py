@@ -14,6 +14,8 @@ from lake.sdss.wavelengths import Unusable
 
 #: FWHM of a Gaussian per sigma.
 _FWHM = 2 * sqrt(2 * log(2))
+#: Numbers from which on a sample helps to find their median.
+_SAMPLED = 1000
 
 
 @dataclass(slots=True)
@@ -115,28 +117,28 @@ def take_pixels(spectrum: Spectrum, notes: list[str], warnings: list[str]) -> Pi
         notes.append(f"flux converted from {unit!r} to {UNIT}")
     elif unit and scale is None:
         warnings.append(f"the unit of the flux, {unit!r}, cannot be converted to {UNIT}")
-    # What is too large for float32 becomes infinite, and is counted below.
-    with np.errstate(over="ignore"):
-        for name in ("flux", "ivar"):
-            if name in arrays:
+    for name in ("flux", "ivar"):
+        if name in arrays and arrays[name].dtype != np.float32:
+            # What is too large for float32 becomes infinite, and is counted below.
+            with np.errstate(over="ignore"):
                 arrays[name] = np.asarray(arrays[name], np.float32)
-    flux = arrays["flux"]
-    good = np.isfinite(flux)
-    if not good.all():
-        finite = int(np.count_nonzero(good))
-        if not finite:
-            raise Unusable(f"flux is not finite in any of {size} pixels", where)
-        warnings.append(f"flux is not finite in {size - finite} of {size} pixels")
-    mask = arrays.get("and_mask")
-    if "ivar" in arrays:
-        ivar = arrays["ivar"]
-        # NaN is not positive; infinity is no weight either.
-        weighted = (ivar > 0) & (ivar < np.inf)
-        if not weighted.all():
-            if strange := int(np.count_nonzero(~weighted & (ivar != 0))):
-                arrays["ivar"] = np.where(weighted, ivar, np.float32(0))
-                warnings.append(f"ivar is negative or not finite in {strange} pixels, now 0")
-            good &= weighted
+    flux, ivar, mask = arrays["flux"], arrays.get("ivar"), arrays.get("and_mask")
+    good = np.ones(size, np.bool_) if is_finite(flux) else np.isfinite(flux)
+    if finite := int(np.count_nonzero(good)):
+        if finite < size:
+            warnings.append(f"flux is not finite in {size - finite} of {size} pixels")
+    else:
+        raise Unusable(f"flux is not finite in any of {size} pixels", where)
+    if ivar is not None:
+        weighted = ivar > 0
+        if not is_finite(ivar):
+            weighted &= ivar < np.inf
+        if np.count_nonzero(weighted) < size and (
+            strange := int(np.count_nonzero(ivar) - np.count_nonzero(weighted))
+        ):
+            arrays["ivar"] = np.where(weighted, ivar, np.float32(0))
+            warnings.append(f"ivar is negative or not finite in {strange} pixels, now 0")
+        good &= weighted
         if not good.any():
             raise Unusable(f"none of {size} pixels has a finite flux and ivar > 0", where)
     elif mask is not None and not (good & (mask == 0)).any():
@@ -147,13 +149,34 @@ def take_pixels(spectrum: Spectrum, notes: list[str], warnings: list[str]) -> Pi
     return Pixels(arrays, good, 1.0 if scale is None else scale, calibrated)
 
 
+def is_finite(values: npt.NDArray[np.float32]) -> bool:
+    """Whether all numbers are finite, so far as the sum of their squares can tell: never wrongly.
+
+    A fraction of the time that a look at every number takes; squares of more than 1e38 are too
+    large for it, which no flux is.
+    """
+    total = float(values.dot(values))
+    return total - total == 0
+
+
 def _median(values: npt.NDArray[Any]) -> float | None:
-    """Median by selection: several times faster than `numpy.median` on a few thousand values."""
+    """Median by selection, of numbers none of which is NaN.
+
+    A sample tells between which values the middle lies (Floyd & Rivest 1975, CACM 18, 165), and
+    few are left to be put into their places: several times faster than `numpy.median`.
+    """
     size = len(values)
     if not size:
         return None
     half = size // 2
-    parted = np.partition(values, half)
+    if size >= _SAMPLED:
+        sample = np.sort(values[:: size // 100])
+        low, high = sample[38], sample[-38]
+        below = int(np.count_nonzero(values < low))
+        near = values[(values >= low) & (values <= high)]
+        if below < half < below + len(near):
+            values, half = near, half - below
     if size % 2:
-        return float(parted[half])
-    return (float(parted[half]) + float(parted[:half].max())) / 2
+        return float(np.partition(values, half)[half])
+    parted = np.partition(values, (half - 1, half))
+    return (float(parted[half - 1]) + float(parted[half])) / 2
