@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lake.plan import Record
 
 #: Bytes of files that are read and hashed together.
-_GROUP_BYTES = 1 << 22
+_GROUP_BYTES = 1 << 21
 
 
 class Opened(NamedTuple):
