@@ -1,6 +1,7 @@
 """One transaction on the lake: what is staged for it, and what may be done in it."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -187,11 +188,8 @@ class Commit:
         self.connection = connection
         self._data = data
         self._moved: list[Path] = []
-        self.snapshot = self._current() + 1
-
-    def _current(self) -> int:
-        current = self.connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()
-        return int(only(current))
+        self._added: Counter[tuple[str, str]] = Counter()
+        self.snapshot = current_snapshot(connection) + 1
 
     def undo_moves(self) -> None:
         """Remove the files of a transaction that failed; those of one that did not are kept.
@@ -199,7 +197,7 @@ class Commit:
         An interrupt that arrives while the transaction is being committed shows itself only
         after it has been: then the lake refers to these files.
         """
-        if self._moved and self._current() < self.snapshot:
+        if self._moved and current_snapshot(self.connection) < self.snapshot:
             for path in self._moved:
                 path.unlink(missing_ok=True)
 
@@ -235,9 +233,13 @@ class Commit:
             " hive_partitioning => true)",
             [name, str(target), namespace],
         )
+        self._added[staged.table, staged.release] += staged.rows
 
     def _complete(self, staged: Staged, columns: Set[str]) -> None:
         """Write the columns that other inputs brought into the table and this file lacks."""
+        given = {name.lower() for name in staged.schema.names}
+        if columns <= given | contracts.table(staged.table).by_name.keys():
+            return
         file = pq.ParquetFile(staged.path)
         lacking = columns - {name.lower() for name in file.schema_arrow.names}
         if not lacking:
@@ -324,15 +326,22 @@ class Commit:
         if not made:
             return
         tables = ", ".join(map(contracts.literal, made))
-        self.delete("meta.releases", f"table_name IN ({tables}) AND release = ?", [release])
-        counts = self.connection.execute(
-            " UNION ALL ".join(
+        own = f"table_name IN ({tables}) AND release = ?"
+        former = {
+            name
+            for (name,) in self.connection.execute(
+                f"SELECT table_name FROM lake.meta.releases WHERE {own}", [release]
+            ).fetchall()
+        }
+        # Counting takes milliseconds a table: what is new to the lake has the rows added now.
+        rows = {name: self._added[name, release] for name in made}
+        if former:
+            self.delete("meta.releases", own, [release])
+            counts = " UNION ALL ".join(
                 f"SELECT {contracts.literal(name)}, count(*) FROM lake.{name} WHERE release = $1"
-                for name in made
-            ),
-            [release],
-        )
-        rows = dict(counts.fetchall())
+                for name in sorted(former)
+            )
+            rows |= dict(self.connection.execute(counts, [release]).fetchall())
         self.insert(
             "meta.releases",
             [
@@ -351,6 +360,11 @@ class Commit:
                 for name, (fingerprint, code_version) in made.items()
             ],
         )
+
+
+def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the present snapshot of the lake that a connection has attached."""
+    return int(only(connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()))
 
 
 def now() -> datetime:

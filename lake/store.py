@@ -23,7 +23,7 @@ import filelock
 import pyarrow as pa
 
 from lake import contracts, migrate
-from lake.commit import Commit, Stage, now, only
+from lake.commit import Commit, Stage, current_snapshot, now, only
 from lake.errors import LacusError, UsageError
 from lake.reading import Reading
 
@@ -133,8 +133,7 @@ class Store(Reading):
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.locked():
-            # The first look at a lake that was just made reads its catalogue: that is done, too.
-            migrate.sync(self._writable())
+            self._writable()
 
     def _writable(self) -> duckdb.DuckDBPyConnection:
         """Give the connection that is kept open for writing, on a lake as the contracts have it."""
@@ -143,7 +142,10 @@ class Store(Reading):
             self._writing = self.connect(read_only=False) if self.exists else self._made_whole()
         connection = self._writing
         try:
-            migrate.sync(connection)
+            # Asking for the snapshot is a third of the work of looking at the contracts.
+            if current_snapshot(connection) != self._in_line:
+                migrate.sync(connection)
+                self._in_line = current_snapshot(connection)
             self._inode = self.catalog.stat().st_ino
         except BaseException:
             self._writing = None
