@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import shutil
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -163,10 +164,17 @@ class Store(Reading):
         aside.data = self.data
         connection = aside.connect(read_only=False)
         try:
-            migrate.sync(connection)
-            connection.execute("USE memory; DETACH lake")
+            # Whoever uses a lake reads all of its catalogue before it leaves it.
+            connection.execute("USE memory")
+            with connection.cursor() as making:
+                making.execute("USE lake")
+                migrate.sync(making, comments=False)
+            connection.execute("DETACH lake")
+            with contextlib.closing(sqlite3.connect(aside.catalog)) as catalog:
+                migrate.comment_all(catalog)
             os.replace(aside.catalog, self.catalog)
             connection.execute(f"{self.attach_sql(read_only=False)}; USE lake")
+            self._in_line = current_snapshot(connection)
         except BaseException:
             connection.close()
             raise
