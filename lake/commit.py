@@ -66,8 +66,9 @@ class Stage:
         # One row of a table of lists is large: small groups make the look-up of one row cheap.
         lists = [f for f in self._whole if pa.types.is_list(f.type)]
         self._group = 1000 if lists else 122_880
-        # Numbers in lists are pixels: no dictionary helps, and their bytes compress by place.
-        self._dictionary = [f.name for f in self._whole if f not in lists] if lists else True
+        # Numbers in lists are pixels: no dictionary and no statistics help, and their bytes
+        # compress by place.
+        self._plain = [f.name for f in self._whole if f not in lists] if lists else True
         self._split = [
             f"{f.name}.list.element" for f in lists if pa.types.is_floating(f.type.value_type)
         ]
@@ -89,8 +90,8 @@ class Stage:
     def _flush(self) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                self._path, self._whole, compression="zstd", use_dictionary=self._dictionary,
-                use_byte_stream_split=self._split,
+                self._path, self._whole, compression="zstd", use_dictionary=self._plain,
+                write_statistics=self._plain, use_byte_stream_split=self._split,
             )  # fmt: skip
         table = _widened(pa.Table.from_batches(self._pending), self._whole)
         self._writer.write_table(table, row_group_size=self._group)
