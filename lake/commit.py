@@ -183,14 +183,24 @@ def _widened(part: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 class Commit:
-    """What may be done inside a transaction; see `Store.commit`."""
+    """What may be done inside a transaction; see `Store.commit`.
 
-    def __init__(self, data: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    Parameters
+    ----------
+    data : Path
+        Holds the data files.
+    connection : duckdb.DuckDBPyConnection
+        Has begun the transaction.
+    snapshot : int
+        That the transaction will make.
+    """
+
+    def __init__(self, data: Path, connection: duckdb.DuckDBPyConnection, snapshot: int) -> None:
         self.connection = connection
         self._data = data
         self._moved: list[Path] = []
         self._added: Counter[tuple[str, str]] = Counter()
-        self.snapshot = current_snapshot(connection) + 1
+        self.snapshot = snapshot
 
     def undo_moves(self) -> None:
         """Remove the files of a transaction that failed; those of one that did not are kept.

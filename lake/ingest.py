@@ -331,8 +331,9 @@ class _Job:
         words = [
             f"{len(committed)} files in", f"{len(self.gone)} out", f"{len(rejected)} rejected",
         ]  # fmt: skip
+        of_all = fingerprint(self.kept + committed)
         info = {
-            "fingerprint": fingerprint(self.kept + committed),
+            "fingerprint": of_all,
             "inputs": {r.file.path.name: r.file.sha256 for r in committed[:100]},
         }
         message = f"ingest {self.mission} {self.release}: {', '.join(words)}"
@@ -347,17 +348,18 @@ class _Job:
                 commit, self.root, self.mission, self.release, self.todo, self.gone,
                 committed + rejected,
             )  # fmt: skip
-            commit.record(self.release, self._made_from(committed))
+            commit.record(self.release, self._made_from(committed, of_all))
         return commit.snapshot
 
-    def _made_from(self, committed: list[Record]) -> dict[str, tuple[str, str]]:
+    def _made_from(self, committed: list[Record], of_all: str) -> dict[str, tuple[str, str]]:
         """Fingerprint and reader's version of every table that this ingest changes."""
         made, digests = {}, {}
         for table in sorted({t for r in committed + self.gone for t in self._tables(r)}):
             feeding = tuple(name for name, role in self.roles.items() if table in role.tables)
             part = [r for r in self.kept + committed if r.file.role in feeding]
             if feeding not in digests:
-                digests[feeding] = fingerprint(part)
+                alone = len(part) == len(self.kept) + len(committed)
+                digests[feeding] = of_all if alone else fingerprint(part)
             made[table] = (digests[feeding], str(max((r.version for r in part), default=0)))
         return made
 

@@ -105,11 +105,11 @@ class Store(Reading):
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.locked():
-            connection = self._writable()
+            connection, snapshot = self._writable()
             commit = None
             try:
                 connection.execute("BEGIN")
-                commit = Commit(self.data, connection)
+                commit = Commit(self.data, connection, snapshot + 1)
                 yield commit
                 connection.execute(
                     "CALL lake.set_commit_message(?, ?, extra_info => ?)",
@@ -136,17 +136,22 @@ class Store(Reading):
         with self.locked():
             self._writable()
 
-    def _writable(self) -> duckdb.DuckDBPyConnection:
-        """Give the connection that is kept open for writing, on a lake as the contracts have it."""
+    def _writable(self) -> tuple[duckdb.DuckDBPyConnection, int]:
+        """Give the connection that is kept open for writing, and the present snapshot.
+
+        The lake is in line with the contracts.
+        """
         self._forget_other_lake()
         if self._writing is None:
             self._writing = self.connect(read_only=False) if self.exists else self._made_whole()
         connection = self._writing
         try:
             # Asking for the snapshot is a third of the work of looking at the contracts.
-            if current_snapshot(connection) != self._in_line:
-                migrate.sync(connection)
-                self._in_line = current_snapshot(connection)
+            snapshot = current_snapshot(connection)
+            if snapshot != self._in_line:
+                if migrate.sync(connection):
+                    snapshot = current_snapshot(connection)
+                self._in_line = snapshot
             self._inode = self.catalog.stat().st_ino
         except BaseException:
             self._writing = None
@@ -154,7 +159,7 @@ class Store(Reading):
                 connection.execute("ROLLBACK")
             connection.close()
             raise
-        return connection
+        return connection, snapshot
 
     def _made_whole(self) -> duckdb.DuckDBPyConnection:
         """Make a lake aside: whoever looks for it finds none, or one with all its tables."""
