@@ -1,6 +1,7 @@
 """One transaction on the lake: what is staged for it, and what may be done in it."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -65,8 +66,9 @@ class Stage:
         # One row of a table of lists is large: small groups make the look-up of one row cheap.
         lists = [f for f in self._whole if pa.types.is_list(f.type)]
         self._group = 1000 if lists else 122_880
-        # Numbers in lists are pixels: no dictionary helps, and their bytes compress by place.
-        self._dictionary = [f.name for f in self._whole if f not in lists] if lists else True
+        # Numbers in lists are pixels: no dictionary and no statistics help, and their bytes
+        # compress by place.
+        self._plain = [f.name for f in self._whole if f not in lists] if lists else True
         self._split = [
             f"{f.name}.list.element" for f in lists if pa.types.is_floating(f.type.value_type)
         ]
@@ -88,8 +90,8 @@ class Stage:
     def _flush(self) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                self._path, self._whole, compression="zstd", use_dictionary=self._dictionary,
-                use_byte_stream_split=self._split,
+                self._path, self._whole, compression="zstd", use_dictionary=self._plain,
+                write_statistics=self._plain, use_byte_stream_split=self._split,
             )  # fmt: skip
         table = _widened(pa.Table.from_batches(self._pending), self._whole)
         self._writer.write_table(table, row_group_size=self._group)
@@ -181,17 +183,24 @@ def _widened(part: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 class Commit:
-    """What may be done inside a transaction; see `Store.commit`."""
+    """What may be done inside a transaction; see `Store.commit`.
 
-    def __init__(self, data: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    Parameters
+    ----------
+    data : Path
+        Holds the data files.
+    connection : duckdb.DuckDBPyConnection
+        Has begun the transaction.
+    snapshot : int
+        That the transaction will make.
+    """
+
+    def __init__(self, data: Path, connection: duckdb.DuckDBPyConnection, snapshot: int) -> None:
         self.connection = connection
         self._data = data
         self._moved: list[Path] = []
-        self.snapshot = self._current() + 1
-
-    def _current(self) -> int:
-        current = self.connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()
-        return int(only(current))
+        self._added: Counter[tuple[str, str]] = Counter()
+        self.snapshot = snapshot
 
     def undo_moves(self) -> None:
         """Remove the files of a transaction that failed; those of one that did not are kept.
@@ -199,7 +208,7 @@ class Commit:
         An interrupt that arrives while the transaction is being committed shows itself only
         after it has been: then the lake refers to these files.
         """
-        if self._moved and self._current() < self.snapshot:
+        if self._moved and current_snapshot(self.connection) < self.snapshot:
             for path in self._moved:
                 path.unlink(missing_ok=True)
 
@@ -235,9 +244,13 @@ class Commit:
             " hive_partitioning => true)",
             [name, str(target), namespace],
         )
+        self._added[staged.table, staged.release] += staged.rows
 
     def _complete(self, staged: Staged, columns: Set[str]) -> None:
         """Write the columns that other inputs brought into the table and this file lacks."""
+        given = {name.lower() for name in staged.schema.names}
+        if columns <= given | contracts.table(staged.table).by_name.keys():
+            return
         file = pq.ParquetFile(staged.path)
         lacking = columns - {name.lower() for name in file.schema_arrow.names}
         if not lacking:
@@ -324,15 +337,22 @@ class Commit:
         if not made:
             return
         tables = ", ".join(map(contracts.literal, made))
-        self.delete("meta.releases", f"table_name IN ({tables}) AND release = ?", [release])
-        counts = self.connection.execute(
-            " UNION ALL ".join(
+        own = f"table_name IN ({tables}) AND release = ?"
+        former = {
+            name
+            for (name,) in self.connection.execute(
+                f"SELECT table_name FROM lake.meta.releases WHERE {own}", [release]
+            ).fetchall()
+        }
+        # Counting takes milliseconds a table: what is new to the lake has the rows added now.
+        rows = {name: self._added[name, release] for name in made}
+        if former:
+            self.delete("meta.releases", own, [release])
+            counts = " UNION ALL ".join(
                 f"SELECT {contracts.literal(name)}, count(*) FROM lake.{name} WHERE release = $1"
-                for name in made
-            ),
-            [release],
-        )
-        rows = dict(counts.fetchall())
+                for name in sorted(former)
+            )
+            rows |= dict(self.connection.execute(counts, [release]).fetchall())
         self.insert(
             "meta.releases",
             [
@@ -351,6 +371,11 @@ class Commit:
                 for name, (fingerprint, code_version) in made.items()
             ],
         )
+
+
+def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the present snapshot of the lake that a connection has attached."""
+    return int(only(connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()))
 
 
 def now() -> datetime:

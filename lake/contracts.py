@@ -137,9 +137,14 @@ def literal(text: str) -> str:
 
 
 def comment(table: str, column: str, description: str, unit: str | None, ucd: str | None) -> str:
-    """Give the statement that comments a column with its description, unit and UCD."""
-    text = description + (f" [{unit}]" if unit else "") + (f" {{{ucd}}}" if ucd else "")
+    """Give the statement that comments a column; see `comment_text`."""
+    text = comment_text(description, unit, ucd)
     return f"COMMENT ON COLUMN {table}.{quote(column)} IS {literal(text)}"
+
+
+def comment_text(description: str, unit: str | None, ucd: str | None) -> str:
+    """Description, unit and UCD of a column in one line."""
+    return description + (f" [{unit}]" if unit else "") + (f" {{{ucd}}}" if ucd else "")
 
 
 def field_metadata(

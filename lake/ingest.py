@@ -1,6 +1,7 @@
 """Registered sources -> fingerprint -> reader -> checks -> one commit."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -127,10 +128,18 @@ class _Job:
         self.paths: list[Path] = []
         self.batches: dict[str, list[Batch]] = {}
         self.has_lake = self.store.exists
-        # A lake costs every statement a look into its catalogue: single files are checked apart.
-        self.alone = duckdb.connect()
-        self.connection = self.store.reader() if self.has_lake else self.alone
         self._extra: dict[str, dict[str, pa.Field]] = {}
+        self._open = contextlib.ExitStack()
+
+    @functools.cached_property
+    def alone(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB without the lake, which costs every statement a look into its catalogue."""
+        return self._open.enter_context(duckdb.connect())
+
+    @functools.cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB with the lake, if there was one before."""
+        return self._open.enter_context(self.store.reader()) if self.has_lake else self.alone
 
     def run(self, processes: int | None) -> Outcome:
         """Take all files, check them beside each other, commit."""
@@ -196,7 +205,7 @@ class _Job:
         self.gone, self.kept = self.todo.gone, list(self.todo.kept)
         new = {r.registration for r in self.todo.new}
         for batch in self._all_batches():
-            batch.records = [r for r in batch.records if r.registration in new]
+            batch.keep([r for r in batch.records if r.registration in new])
 
     def _take_table(self, role: TableRole, record: Record) -> Batch:
         """Read, conform and stage one file, and check it by itself."""
@@ -262,6 +271,8 @@ class _Job:
                 self._refuse(name, dict.fromkeys(lone, reason))
             staged, order = self._standing(name, role.table)
             beside = self._others(role.table, but=name)
+            if not beside and checks.distinct(staged):
+                continue
             clashes = checks.apart(self.connection, staged, order, beside)
             self._refuse(name, {s: self._clash(role.table, c) for s, c in clashes.items()})
 
@@ -299,13 +310,18 @@ class _Job:
                     f"SELECT * FROM read_parquet([{files}], union_by_name => true)"
                     f" WHERE file_sha256 IN ({hashes})"
                 )
-        if self.has_lake:
+        if self.has_lake and self._has_rows(table):
             kept = f"SELECT * FROM lake.{table} WHERE release = {contracts.literal(self.release)}"
             gone = sorted(r.file.sha256 for r in self.gone if table in self._tables(r))
             if gone:
                 kept += f" AND file_sha256 NOT IN ({', '.join(map(contracts.literal, gone))})"
             parts.append(kept)
         return " UNION ALL BY NAME ".join(parts)
+
+    def _has_rows(self, table: str) -> bool:
+        """Whether the release may have rows of a table in the lake."""
+        feeding = {name for name, role in self.roles.items() if table in role.tables}
+        return not feeding or any(r.file.role in feeding for r in [*self.gone, *self.kept])
 
     def _commit(self, committed: list[Record], rejected: list[Record]) -> int:
         """Register what is staged, take out what is gone, and record it, in one transaction."""
@@ -315,8 +331,9 @@ class _Job:
         words = [
             f"{len(committed)} files in", f"{len(self.gone)} out", f"{len(rejected)} rejected",
         ]  # fmt: skip
+        of_all = fingerprint(self.kept + committed)
         info = {
-            "fingerprint": fingerprint(self.kept + committed),
+            "fingerprint": of_all,
             "inputs": {r.file.path.name: r.file.sha256 for r in committed[:100]},
         }
         message = f"ingest {self.mission} {self.release}: {', '.join(words)}"
@@ -331,17 +348,18 @@ class _Job:
                 commit, self.root, self.mission, self.release, self.todo, self.gone,
                 committed + rejected,
             )  # fmt: skip
-            commit.record(self.release, self._made_from(committed))
+            commit.record(self.release, self._made_from(committed, of_all))
         return commit.snapshot
 
-    def _made_from(self, committed: list[Record]) -> dict[str, tuple[str, str]]:
+    def _made_from(self, committed: list[Record], of_all: str) -> dict[str, tuple[str, str]]:
         """Fingerprint and reader's version of every table that this ingest changes."""
         made, digests = {}, {}
         for table in sorted({t for r in committed + self.gone for t in self._tables(r)}):
             feeding = tuple(name for name, role in self.roles.items() if table in role.tables)
             part = [r for r in self.kept + committed if r.file.role in feeding]
             if feeding not in digests:
-                digests[feeding] = fingerprint(part)
+                alone = len(part) == len(self.kept) + len(committed)
+                digests[feeding] = of_all if alone else fingerprint(part)
             made[table] = (digests[feeding], str(max((r.version for r in part), default=0)))
         return made
 
@@ -350,8 +368,7 @@ class _Job:
 
     def discard(self) -> None:
         """Remove what is staged and was not registered."""
-        self.connection.close()
-        self.alone.close()
+        self._open.close()
         for path in self.paths:
             path.unlink(missing_ok=True)
 

@@ -44,7 +44,7 @@ class InputFile:
     mtime_ns: int
     sha256: str
 
-    @property
+    @functools.cached_property
     def options_json(self) -> str:
         """Options in the one spelling that `meta.files` and fingerprints use."""
         return in_json(self.options)

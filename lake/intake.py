@@ -26,6 +26,7 @@ class Batch:
 
     records: list[Record]
     staged: list[Staged] = field(default_factory=list)
+    _whole: bool = field(default=True, init=False)
 
     @property
     def standing(self) -> list[Record]:
@@ -34,6 +35,7 @@ class Batch:
 
     def refuse(self, reasons: Mapping[str, str]) -> None:
         """Reject files after all, by SHA-256; their rows stay staged until `whittle`."""
+        self._whole = False
         self.records = [
             refused(r, reasons[r.file.sha256])
             if r.status == "committed" and r.file.sha256 in reasons
@@ -42,13 +44,16 @@ class Batch:
         ]
 
     def keep(self, records: list[Record]) -> None:
-        """Forget all files but these."""
+        """Forget all files but these; the rows of the others stay staged until `whittle`."""
+        self._whole = self._whole and len(records) == len(self.records)
         self.records = records
 
     def whittle(
         self, stage: Callable[[str, str, pa.Schema], AbstractContextManager[Stage]]
     ) -> None:
         """Take the rows of files that are not to be committed out of what is staged."""
+        if self._whole:
+            return
         wanted = pa.array([r.file.sha256 for r in self.standing], pa.string())
         kept = []
         for staged in self.staged:

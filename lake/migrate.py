@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,9 @@ class Change:
     destructive: bool = False
 
 
-def sync(connection: duckdb.DuckDBPyConnection, *, destructive: bool = False) -> bool:
+def sync(
+    connection: duckdb.DuckDBPyConnection, *, destructive: bool = False, comments: bool = True
+) -> bool:
     """Bring a lake into line with the contracts, if they differ from those of the last time.
 
     All of it happens in one transaction; former snapshots stay as they were.
@@ -56,6 +59,8 @@ def sync(connection: duckdb.DuckDBPyConnection, *, destructive: bool = False) ->
         Writes the lake, under its lock.
     destructive : bool
         Whether changes that lose values are made too.
+    comments : bool
+        Whether tables, views and columns are commented, too; see `comment_all`.
 
     Returns
     -------
@@ -84,10 +89,13 @@ def sync(connection: duckdb.DuckDBPyConnection, *, destructive: bool = False) ->
     statements = [f"CREATE SCHEMA IF NOT EXISTS lake.{n}" for n in contracts.namespaces()]
     for change in todo:
         statements += change.statements
-    for table in contracts.tables().values():
-        statements += table.comments()
     for view in models.views().values():
         statements += view.ddl()
+    if comments:
+        for table in contracts.tables().values():
+            statements += table.comments()
+        for view in models.views().values():
+            statements += view.comments()
     connection.execute("BEGIN")
     # A thousand statements: given one by one, each would wait for the interpreter.
     connection.execute(";\n".join(statements))
@@ -236,6 +244,50 @@ def _recast(table: contracts.Table, column: contracts.Column) -> tuple[str, ...]
         f"ALTER TABLE {target} DROP COLUMN {name}",
         f"ALTER TABLE {target} RENAME COLUMN {new} TO {name}",
     )
+
+
+#: Comments are tags of tables, views and columns (DuckLake 1.0: ducklake_tag, ducklake_column_tag).
+_COMMENT_ALL = """
+BEGIN;
+CREATE TEMP TABLE objects AS
+SELECT s.schema_name || '.' || o.name AS name, o.id, o.begin_snapshot
+FROM (
+    SELECT table_id AS id, schema_id, table_name AS name, begin_snapshot FROM ducklake_table
+    UNION ALL
+    SELECT view_id, schema_id, view_name, begin_snapshot FROM ducklake_view
+) AS o
+JOIN ducklake_schema AS s USING (schema_id);
+INSERT INTO ducklake_tag
+SELECT o.id, o.begin_snapshot, NULL, 'comment', c.text
+FROM comments AS c JOIN objects AS o USING (name)
+WHERE c.column_name IS NULL;
+INSERT INTO ducklake_column_tag
+SELECT o.id, d.column_id, d.begin_snapshot, NULL, 'comment', c.text
+FROM ducklake_column AS d JOIN objects AS o ON d.table_id = o.id
+JOIN comments AS c ON c.name = o.name AND c.column_name = d.column_name
+WHERE d.parent_column IS NULL;
+COMMIT;
+"""
+
+
+def comment_all(catalog: sqlite3.Connection) -> None:
+    """Comment the tables, views and columns of a lake that was just made, in its catalogue.
+
+    The statements that do so one by one take as long as all else that makes the lake.
+    """
+    rows: list[tuple[str, str | None, str]] = []
+    for view in models.views().values():
+        rows.append((view.name, None, view.description))
+    for table in contracts.tables().values():
+        rows.append((table.name, None, table.description))
+        rows += [
+            (table.name, c.name, contracts.comment_text(c.description, c.unit, c.ucd))
+            for c in table.columns
+        ]
+    catalog.execute("CREATE TEMP TABLE comments (name, column_name, text)")
+    catalog.execute("CREATE INDEX temp.comments_by_name ON comments (name, column_name)")
+    catalog.executemany("INSERT INTO comments VALUES (?, ?, ?)", rows)
+    catalog.executescript(_COMMENT_ALL)
 
 
 def _describe(connection: duckdb.DuckDBPyConnection) -> None:

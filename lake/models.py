@@ -50,10 +50,12 @@ class View:
         return self.name.split(".")[0]
 
     def ddl(self, catalog: str = "lake") -> Iterator[str]:
-        """Statements that make or remake the view, with its comment."""
-        target = f"{catalog}.{self.name}"
-        yield f"CREATE OR REPLACE VIEW {target} AS {self.sql}"
-        yield f"COMMENT ON VIEW {target} IS {contracts.literal(self.description)}"
+        """Statement that makes or remakes the view."""
+        yield f"CREATE OR REPLACE VIEW {catalog}.{self.name} AS {self.sql}"
+
+    def comments(self, catalog: str = "lake") -> Iterator[str]:
+        """Statement that describes the view."""
+        yield f"COMMENT ON VIEW {catalog}.{self.name} IS {contracts.literal(self.description)}"
 
 
 @functools.cache

@@ -56,7 +56,7 @@ class Record:
         """Role, bytes, options and reader: records that agree in these hold the same rows."""
         return (self.file.role, self.file.sha256, self.file.options_json, self.version)
 
-    @property
+    @functools.cached_property
     def registration(self) -> tuple[str, Path, str]:
         """Role, path and options: one registered file, whatever its bytes."""
         return (self.file.role, self.file.path, self.file.options_json)

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from lake import contracts, extensions
-from lake.commit import only
+from lake.commit import current_snapshot
 from lake.errors import LacusError, UsageError
 
 
@@ -75,6 +75,8 @@ class Reading:
         self._reading: duckdb.DuckDBPyConnection | None = None
         self._writing: duckdb.DuckDBPyConnection | None = None
         self._inode: int | None = None
+        # The snapshot at which the lake was last found in line with the contracts.
+        self._in_line: int | None = None
         self._swept = False
 
     @property
@@ -216,7 +218,7 @@ class Reading:
 
     def snapshot(self) -> int:
         """Return the present snapshot."""
-        return int(only(self.sql("SELECT id FROM lake.current_snapshot()").fetchone()))
+        return current_snapshot(self._shared())
 
     def resolve(self, at: int | str) -> int:
         """Snapshot of a number or of the name of a pin.
@@ -244,7 +246,7 @@ class Reading:
         for connection in (self._reading, self._writing):
             if connection is not None:
                 connection.close()
-        self._reading = self._writing = None
+        self._reading = self._writing = self._in_line = None
 
     def made(self, release: str) -> dict[str, Made]:
         """What every table of a release that was ever committed was made from, by table name."""

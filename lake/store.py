@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import shutil
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ import filelock
 import pyarrow as pa
 
 from lake import contracts, migrate
-from lake.commit import Commit, Stage, now, only
+from lake.commit import Commit, Stage, current_snapshot, now, only
 from lake.errors import LacusError, UsageError
 from lake.reading import Reading
 
@@ -104,11 +105,11 @@ class Store(Reading):
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.locked():
-            connection = self._writable()
+            connection, snapshot = self._writable()
             commit = None
             try:
                 connection.execute("BEGIN")
-                commit = Commit(self.data, connection)
+                commit = Commit(self.data, connection, snapshot + 1)
                 yield commit
                 connection.execute(
                     "CALL lake.set_commit_message(?, ?, extra_info => ?)",
@@ -133,17 +134,24 @@ class Store(Reading):
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.locked():
-            # The first look at a lake that was just made reads its catalogue: that is done, too.
-            migrate.sync(self._writable())
+            self._writable()
 
-    def _writable(self) -> duckdb.DuckDBPyConnection:
-        """Give the connection that is kept open for writing, on a lake as the contracts have it."""
+    def _writable(self) -> tuple[duckdb.DuckDBPyConnection, int]:
+        """Give the connection that is kept open for writing, and the present snapshot.
+
+        The lake is in line with the contracts.
+        """
         self._forget_other_lake()
         if self._writing is None:
             self._writing = self.connect(read_only=False) if self.exists else self._made_whole()
         connection = self._writing
         try:
-            migrate.sync(connection)
+            # Asking for the snapshot is a third of the work of looking at the contracts.
+            snapshot = current_snapshot(connection)
+            if snapshot != self._in_line:
+                if migrate.sync(connection):
+                    snapshot = current_snapshot(connection)
+                self._in_line = snapshot
             self._inode = self.catalog.stat().st_ino
         except BaseException:
             self._writing = None
@@ -151,7 +159,7 @@ class Store(Reading):
                 connection.execute("ROLLBACK")
             connection.close()
             raise
-        return connection
+        return connection, snapshot
 
     def _made_whole(self) -> duckdb.DuckDBPyConnection:
         """Make a lake aside: whoever looks for it finds none, or one with all its tables."""
@@ -161,10 +169,17 @@ class Store(Reading):
         aside.data = self.data
         connection = aside.connect(read_only=False)
         try:
-            migrate.sync(connection)
-            connection.execute("USE memory; DETACH lake")
+            # Whoever uses a lake reads all of its catalogue before it leaves it.
+            connection.execute("USE memory")
+            with connection.cursor() as making:
+                making.execute("USE lake")
+                migrate.sync(making, comments=False)
+            connection.execute("DETACH lake")
+            with contextlib.closing(sqlite3.connect(aside.catalog)) as catalog:
+                migrate.comment_all(catalog)
             os.replace(aside.catalog, self.catalog)
             connection.execute(f"{self.attach_sql(read_only=False)}; USE lake")
+            self._in_line = current_snapshot(connection)
         except BaseException:
             connection.close()
             raise

@@ -72,6 +72,19 @@ def test_keys_of_other_files_are_found(connection, stage):
     assert checks.apart(connection, [], "", "SELECT 1") == {}
 
 
+def test_few_files_are_seen_to_be_distinct(stage, monkeypatch):
+    keyed = [
+        stage(*((*k, 0, 0) for k in keys), columns=("name", "obsid", "obi", "region_id"))
+        for keys in ([("A", 1), ("B", None)], [("B", 1)], [("B", None)])
+    ]
+    assert checks.distinct([])
+    assert checks.distinct(keyed[:2])
+    assert not checks.distinct(keyed)
+    assert not checks.distinct([*keyed[:1], stage(("C", 1))]), "a column of the key is lacking"
+    monkeypatch.setattr(checks, "_FEW", 2)
+    assert not checks.distinct(keyed[:2]), "there are too many rows"
+
+
 def test_a_refused_file_refuses_no_other(connection, stage):
     chain = [stage((str(i), 1), (str(i + 1), 1), sha256=str(i)) for i in range(7)]
     assert checks.apart(connection, chain, [str(i) for i in range(7)], "") == {

@@ -91,6 +91,23 @@ def test_tables_and_columns_carry_their_comments(store):
     assert uncommented == []
 
 
+def test_comments_of_a_fresh_lake_are_those_that_statements_leave(store):
+    query = (
+        "SELECT schema_name, table_name, '' AS column_name, comment FROM duckdb_tables()"
+        " WHERE database_name = 'lake' UNION ALL SELECT schema_name, view_name, '', comment"
+        " FROM duckdb_views() WHERE database_name = 'lake' UNION ALL"
+        " SELECT schema_name, table_name, column_name, comment FROM duckdb_columns()"
+        " WHERE database_name = 'lake' ORDER BY ALL"
+    )
+    fresh = store.sql(query).fetchall()
+    described = (*contracts.tables().values(), *models.views().values())
+    with store.connect(read_only=False) as connection:
+        for statement in (s for each in described for s in each.comments()):
+            connection.execute(statement)
+    store.refresh()
+    assert store.sql(query).fetchall() == fresh
+
+
 def test_lineage_is_in_the_lake(store):
     query = (
         "SELECT source_table, source_column FROM meta.lineage"

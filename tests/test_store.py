@@ -106,7 +106,7 @@ def test_a_lake_may_be_made_before_its_first_commit(tmp_path):
 def test_a_lake_that_cannot_be_brought_into_line_is_let_go(tmp_path, monkeypatch):
     store = Store(tmp_path / "lake")
 
-    def fail(connection):
+    def fail(connection, **options):
         connection.execute("BEGIN")
         raise LacusError("this lake needs a migration")
 
