@@ -55,6 +55,23 @@ def test_rows_of_lists_stay_cheap_to_look_up(stage):
     assert max(sizes.row_group(i).num_rows for i in range(sizes.num_row_groups)) <= 1000
 
 
+def test_every_column_is_compressed(stage):
+    columns = {
+        "flux": pa.array([[1.0]], pa.list_(pa.float32())),
+        "counts": pa.array([[1.0]], pa.list_(pa.float64())),
+        "mask": pa.array([[1]], pa.large_list(pa.int32())),
+        "pair": pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)),
+        "words": pa.array([["a"]]),
+        "table": pa.array([[[1.0]]], pa.list_(pa.list_(pa.float32()))),
+        "hue": [1.5],
+    }
+    group = pq.ParquetFile(put(stage, names("A", **columns)).path).metadata.row_group(0)
+    parts = [group.column(i) for i in range(group.num_columns)]
+    codecs = {part.path_in_schema.split(".")[0]: part.compression for part in parts}
+    assert {name for name, codec in codecs.items() if codec == "LZ4"} == {"flux", "pair", "table"}
+    assert set(codecs.values()) == {"LZ4", "ZSTD"}
+
+
 def test_what_waits_is_bounded_in_bytes(stage, monkeypatch):
     monkeypatch.setattr(commit_module, "_GROUP_BYTES", 10_000)
     staged = put(stage, names(*(str(i) * 100 for i in range(1000))), batch=10)
