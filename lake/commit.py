@@ -18,7 +18,7 @@ from lake import contracts
 from lake.errors import LacusError
 
 #: Bytes that a writer holds back until they make a row group, at most.
-_GROUP_BYTES = 1 << 24
+_GROUP_BYTES = 1 << 23
 #: Staged files are put together up to this size.
 _FILE_BYTES = 1 << 25
 
