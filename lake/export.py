@@ -1,6 +1,7 @@
-"""What goes out of the lake: one table, one file, with its origin inside."""
+"""What goes out of the lake: one table, one file or folder, with its origin inside."""
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,18 +72,19 @@ def citation_text(origin: Origin) -> str:
 def export(
     data: pa.Table | pa.RecordBatchReader | Batches, path: str | Path, origin: Origin
 ) -> int:
-    """Write `data` to one file, in the format that the name ends in.
+    """Write `data` to one file, or a folder of them, in the format that the name ends in.
 
-    Units, UCDs and descriptions come from the field metadata. The file is complete or absent:
-    it is written beside its place and renamed at the end, so that a failure leaves an existing
-    file as it was. All formats but FITS are streamed in constant memory.
+    Units, UCDs and descriptions come from the field metadata. The product is complete or absent:
+    it is written beside its place and renamed at the end, so that a failure leaves what was there
+    as it was. A folder is replaced only where it is empty or a product of this function. All
+    formats but FITS are streamed in constant memory.
 
     Parameters
     ----------
     data : pa.Table, pa.RecordBatchReader or anything alike
         With a ``schema``, and record batches when iterated.
     path : str or Path
-        Ends in one of `WRITERS`; its folder has to exist.
+        Ends in one of `WRITERS` or `FOLDERS`; its folder has to exist.
     origin : Origin
 
     Returns
@@ -93,12 +95,13 @@ def export(
     Raises
     ------
     UsageError
-        For an unknown format or a folder that does not exist.
+        For an unknown format, a folder that does not exist, a folder of something else, and
+        columns that cannot make the product.
     LacusError
         For values that the format cannot hold, and for a place that cannot be written.
     """
     path = Path(path)
-    write = _writer(path)
+    write = _writer(path, origin)
     schema = _with_positions(data.schema)
     batches = data.to_batches() if isinstance(data, pa.Table) else data
     # The name keeps its ending for what looks at it, and starts with a dot for what lists folders.
@@ -106,9 +109,9 @@ def export(
     try:
         try:
             rows = write(batches, schema, partial, origin)
-            partial.replace(path)
+            _put(partial, path, origin)
         finally:
-            partial.unlink(missing_ok=True)
+            _remove(partial)
     except OSError as error:
         raise LacusError(f"{path}: cannot be written: {error.strerror or error}") from error
     return rows
@@ -118,19 +121,57 @@ Writer = Callable[[Iterable[pa.RecordBatch], pa.Schema, Path, Origin], int]
 
 
 def has_format(path: Path) -> bool:
-    """Whether a name ends in that of a format, and is not that of a folder."""
-    return path.name.lower().endswith(tuple(WRITERS)) and not path.is_dir()
-
-
-def _writer(path: Path) -> Writer:
+    """Whether a name ends in that of a format, and is not that of a folder of anything else."""
     name = path.name.lower()
-    found = [writer for ending, writer in WRITERS.items() if name.endswith(ending)]
+    return name.endswith(tuple(FOLDERS)) or (name.endswith(tuple(WRITERS)) and not path.is_dir())
+
+
+def _writer(path: Path, origin: Origin) -> Writer:
+    name = path.name.lower()
+    found = [writer for end, writer in {**WRITERS, **FOLDERS}.items() if name.endswith(end)]
     if not has_format(path):
-        known = ", ".join(WRITERS)
+        known = ", ".join([*WRITERS, *FOLDERS])
         raise UsageError(f"{path}: no format to export to; the name has to end in one of {known}")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}")
+    if name.endswith(tuple(FOLDERS)):
+        _check_replaceable(path, origin)
     return found[0]
+
+
+def _check_replaceable(path: Path, origin: Origin) -> None:
+    from lake.formats.hats_write import foreign
+
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{path}: is there, and no folder; it is not replaced by one")
+    if path.is_dir() and (name := foreign(path, origin.software)):
+        raise UsageError(
+            f"{path}: is not replaced, for it is not a catalogue that Lacus wrote, or more than"
+            f" that: it holds {name}"
+        )
+
+
+def _put(partial: Path, path: Path, origin: Origin) -> None:
+    """Move a product to its place; a former folder goes when the new one is there."""
+    if not (partial.is_dir() and path.is_dir()):
+        partial.replace(path)
+        return
+    _check_replaceable(path, origin)  # again: something may have come while this was written
+    former = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    path.rename(former)
+    try:
+        partial.rename(path)
+    except OSError:
+        former.rename(path)
+        raise
+    shutil.rmtree(former)
+
+
+def _remove(partial: Path) -> None:
+    if partial.is_dir():
+        shutil.rmtree(partial)
+    else:
+        partial.unlink(missing_ok=True)
 
 
 def _infos(origin: Origin) -> list[tuple[str, str]]:
@@ -178,6 +219,30 @@ def _parquet(
         description=origin.title,
         infos=_infos(origin),
         coosys=_frame(schema),
+    )
+
+
+def _hats(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin) -> int:
+    from lake.formats.hats_write import write_hats
+
+    properties = {"obs_title": origin.title, "lacus_query": origin.query}
+    if origin.snapshot is not None:
+        properties["lacus_snapshot"] = str(origin.snapshot)
+    if origin.releases:
+        properties["prov_progenitor"] = ", ".join(origin.releases)
+    if origin.citations:
+        properties["bib_reference"] = "; ".join(origin.citations)
+    return write_hats(
+        batches,
+        schema,
+        path,
+        name=origin.title,
+        builder=origin.software,
+        created=origin.created,
+        description=origin.title,
+        infos=_infos(origin),
+        coosys=_frame(schema),
+        properties=properties,
     )
 
 
@@ -255,3 +320,6 @@ WRITERS: dict[str, Writer] = {
     ".tex": _latex,
     ".json": _json,
 }
+
+# Each makes a folder.
+FOLDERS: dict[str, Writer] = {".hats": _hats}

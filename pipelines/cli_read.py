@@ -107,7 +107,7 @@ def describe(home: lake.Home, table: str, at: str | None, as_json: bool) -> None
 @click.option("--at", help="Snapshot or pin.")
 @click.option("--format", "-f", "form", type=FORMAT, default="table", show_default=True)
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False),
+    "--output", "-o", type=click.Path(path_type=Path),
     help="Write the result to a file, as `lacus export` does.",
 )  # fmt: skip
 @click.option("--init", is_flag=True, help="Print what attaches the lake in any DuckDB shell.")
@@ -146,6 +146,7 @@ def sql(
     epilog=examples(
         "lacus export csc.uniquely_classified -o unique.vot",
         'lacus export "SELECT name, ra, dec FROM csc.detections" -o positions.fits --at paper1',
+        "lacus export csc.detections -o detections.hats",
         "lacus export ogip.spectra --where \"telescope = 'CHANDRA'\" -o spectra/",
     ),
 )
@@ -161,9 +162,10 @@ def export(
 ) -> None:
     """Write a table, view or query to a file, with units, UCDs and its origin.
 
-    The format is that of the name: .parquet .csv .vot .fits .fits.gz .tex .json; any other name
-    is that of a folder, into which the files that the rows came from are written again, where
-    the table has such files (ogip.spectra).
+    The format is that of the name: .parquet .csv .vot .fits .fits.gz .tex .json, or .hats for a
+    HATS catalogue, a folder of Parquet files by place on the sky, which LSDB loads; its rows need
+    positions. Any other name is that of a folder, into which the files that the rows came from
+    are written again, where the table has such files (ogip.spectra).
     """
     from lake import export as exports
     from lake import originals

@@ -114,7 +114,7 @@ def unpin(home: lake.Home, name: str) -> None:
 @click.option("--format", "-f", "form", type=FORMAT, default="table", show_default=True)
 @click.option("--summary", is_flag=True, help="Only the numbers, and the classes by class.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False),
+    "--output", "-o", type=click.Path(path_type=Path),
     help="Write the rows to a file, as `lacus export` does.",
 )  # fmt: skip
 def diff(

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -347,9 +348,161 @@ def test_a_failure_leaves_what_was_there(ending, tmp_path):
     assert path.read_text() == "the old one"
 
 
-@pytest.mark.parametrize("name", ["out.hats", "hats/", "out.txt", "out"])
+class TestHats:
+    """A catalogue is a folder; `tests/formats/test_hats_write.py` looks into it."""
+
+    sky = pa.table({"ra": [10.0, 20.0], "dec": [-5.0, 5.0], "name": ["a", "b"]})
+
+    @staticmethod
+    def properties(path) -> str:
+        return (path / "hats.properties").read_text("utf-8")
+
+    @pytest.mark.parametrize("name", ["out.hats", "out.hats/", "OUT.HATS"])
+    def test_tables_streams_and_emptiness(self, name, tmp_path):
+        target = f"{tmp_path}/{name}"
+        assert export(self.sky, target, ORIGIN) == 2
+        assert export(self.sky.to_reader(max_chunksize=1), target, ORIGIN) == 2
+        assert export(self.sky.slice(0, 0), target, ORIGIN) == 0
+        assert [path.name for path in tmp_path.iterdir()] == [name.strip("/")]
+
+    def test_it_has_its_origin(self, tmp_path):
+        path = tmp_path / "out.hats"
+        export(self.sky, path, ORIGIN)
+        lines = self.properties(path).splitlines()
+        assert {
+            "obs_collection=Bright_hard_sources",
+            "obs_title=Bright & hard sources",
+            f"lacus_query={' '.join(ORIGIN.query.split())}",
+            "lacus_snapshot=7",
+            "prov_progenitor=csc:CSC2.0",
+            f"bib_reference={ORIGIN.citations[0]}",
+            "hats_builder=lacus 0.1.0",
+            "hats_creation_date=2026-01-02T03:04Z",
+        } <= set(lines)
+        leaf = next(path.glob("dataset/*/*/*.parquet"))
+        content = pq.read_metadata(leaf).metadata[b"IVOA.VOTable-Parquet.content"].decode()
+        for text in ('name="snapshot" value="7"', "Pérez-Díaz", 'system="ICRS"'):
+            assert text in content
+
+    @pytest.mark.parametrize("empty", [False, True])
+    def test_a_former_one_or_an_empty_folder_is_replaced(self, empty, tmp_path):
+        path = tmp_path / "out.hats"
+        if empty:
+            path.mkdir()
+        else:
+            export(self.sky, path, Origin("old", "q", None, (), ORIGIN.created, "lacus 0.0.9"))
+        export(self.sky.slice(1), path, ORIGIN)
+        assert "hats_nrows=1\n" in self.properties(path)
+        assert len(list(path.glob("dataset/*/*/*.parquet"))) == 1
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("name", ["notes.txt", "dataset/Norder=0/mine.parquet"])
+    def test_a_folder_with_something_else_is_not(self, name, tmp_path):
+        path = tmp_path / "out.hats"
+        export(self.sky, path, ORIGIN)
+        (path / name).write_text("mine")
+        with pytest.raises(UsageError, match=f"it holds {name}"):
+            export(self.sky, path, ORIGIN)
+        assert (path / name).read_text() == "mine"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("name", ["out.hats", "out.csv"])
+    def test_what_came_while_it_was_written_is_kept(self, name, tmp_path):
+        path = tmp_path / name
+
+        class Slow:
+            schema = TestHats.sky.schema
+
+            def __iter__(self):
+                yield from TestHats.sky.to_batches()
+                path.mkdir()
+                (path / "notes").write_text("mine")
+
+        with pytest.raises(LacusError, match=r"it holds notes|Is a directory"):
+            export(Slow(), path, ORIGIN)
+        assert (path / "notes").read_text() == "mine"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_catalogue_by_others_is_not(self, tmp_path):
+        path = tmp_path / "out.hats"
+        export(self.sky, path, ORIGIN)
+        text = self.properties(path).replace("lacus 0.1.0", "hats-import v0.6.4")
+        (path / "hats.properties").write_text(text, "utf-8")
+        with pytest.raises(UsageError, match="not a catalogue that Lacus wrote"):
+            export(self.sky, path, ORIGIN)
+        assert self.properties(path) == text
+
+    @pytest.mark.parametrize("linked", [False, True])
+    def test_a_file_or_a_link_is_not(self, linked, tmp_path):
+        path = tmp_path / "out.hats"
+        if linked:
+            (tmp_path / "there").mkdir()
+            path.symlink_to(tmp_path / "there")
+        else:
+            path.write_text("mine")
+        with pytest.raises(UsageError, match="no folder; it is not replaced"):
+            export(self.sky, path, ORIGIN)
+        assert path.is_symlink() == linked
+        assert linked or path.read_text() == "mine"
+
+    @pytest.mark.parametrize("after", [1, 5])
+    def test_a_failure_leaves_what_was_there(self, after, tmp_path, monkeypatch):
+        from lake.formats import hats_write
+
+        path = tmp_path / "out.hats"
+        export(self.sky, path, ORIGIN)
+        before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+        class Failing:
+            schema = TestHats.sky.schema
+
+            def __iter__(self):
+                yield from [TestHats.sky.to_batches()[0]] * after
+                raise LacusError("the disk is on fire")
+
+        with pytest.raises(LacusError, match="on fire"):
+            export(Failing(), path, ORIGIN)
+
+        def full(*args):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(hats_write, "_write_map", full)
+        with pytest.raises(LacusError, match=r"out\.hats: cannot be written: No space left"):
+            export(self.sky, path, ORIGIN)
+        assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_the_former_one_comes_back_where_the_new_one_cannot_take_its_place(
+        self, tmp_path, monkeypatch
+    ):
+        path = tmp_path / "out.hats"
+        export(self.sky, path, ORIGIN)
+        rename = Path.rename
+        done = []
+
+        def second_fails(self, target):
+            done.append(target)
+            if len(done) == 2:
+                raise OSError(13, "Permission denied")
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", second_fails)
+        with pytest.raises(LacusError, match="Permission denied"):
+            export(self.sky.slice(1), path, ORIGIN)
+        assert "hats_nrows=2\n" in self.properties(path)
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_rows_without_a_position_leave_nothing(self, tmp_path):
+        with pytest.raises(LacusError, match="1 of 2 rows have no position"):
+            export(pa.table({"ra": [1.0, None], "dec": [1.0, 2.0]}), tmp_path / "x.hats", ORIGIN)
+        with pytest.raises(UsageError, match="needs a position"):
+            export(pa.table({"x": [1.0]}), tmp_path / "x.hats", ORIGIN)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["hats/", "out.txt", "out"])
 def test_an_unknown_format_lists_the_known_ones(name, tmp_path):
-    with pytest.raises(UsageError, match=r"\.parquet, \.csv, \.vot"):
+    with pytest.raises(UsageError, match=r"\.parquet, \.csv, \.vot.*\.json, \.hats"):
         export(pa.table({"x": [1]}), f"{tmp_path}/{name}", ORIGIN)
 
 

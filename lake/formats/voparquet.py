@@ -5,7 +5,7 @@ Source of the convention: IVOA Note VOParquet 1.0 (Taylor et al. 2025): the file
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -55,27 +55,59 @@ def write_voparquet(
     """
     schema = plain_schema(schema).remove_metadata()
     rows = 0
-    longest = {field.name: 1 for field in schema if _is_text(field.type)}
+    longest = text_lengths(schema)
     # The Arrow schema goes into the footer at the end, by hand: readers look there, and only
     # there, for what was learnt on the way.
     with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
-        for group in _row_groups(batches, schema):
-            for name in longest:
-                longest[name] = max(longest[name], _longest(group[name]))
+        for group in row_groups(batches, schema):
+            lengthen(longest, group)
             writer.write_table(group, row_group_size=group.num_rows)
             rows += group.num_rows
-        footer = {
-            "IVOA.VOTable-Parquet.version": "1.0",
-            "IVOA.VOTable-Parquet.content": header_only(
-                schema, longest, description=description, infos=infos, coosys=coosys
-            ),
-            # astropy sizes its string columns by these and, without them, fails at a null.
-            **{f"table::len::{name}": str(length) for name, length in longest.items()},
-        }
-        arrow = schema.with_metadata(footer).serialize().to_pybytes()
-        footer["ARROW:schema"] = base64.b64encode(arrow).decode("ascii")
-        writer.add_key_value_metadata(footer)
+        known = footer(schema, longest, description=description, infos=infos, coosys=coosys)
+        arrow = schema.with_metadata(known).serialize().to_pybytes()
+        known["ARROW:schema"] = base64.b64encode(arrow).decode("ascii")
+        writer.add_key_value_metadata(known)
     return rows
+
+
+def footer(
+    schema: pa.Schema,
+    longest: Mapping[str, int],
+    *,
+    description: str | None = None,
+    infos: Infos = (),
+    coosys: str | None = None,
+) -> dict[str, str]:
+    """File metadata of a VOParquet file.
+
+    Parameters
+    ----------
+    schema : pa.Schema
+        Plain.
+    longest : mapping
+        Greatest length of each text column, in characters, as `lengthen` finds it.
+    description, infos, coosys
+        As in `write_voparquet`.
+    """
+    return {
+        "IVOA.VOTable-Parquet.version": "1.0",
+        "IVOA.VOTable-Parquet.content": header_only(
+            schema, longest, description=description, infos=infos, coosys=coosys
+        ),
+        # astropy sizes its string columns by these and, without them, fails at a null.
+        **{f"table::len::{name}": str(length) for name, length in longest.items()},
+    }
+
+
+def text_lengths(schema: pa.Schema) -> dict[str, int]:
+    """Length 1 for each text column of a plain schema, for `lengthen` to raise."""
+    return {field.name: 1 for field in schema if _is_text(field.type)}
+
+
+def lengthen(longest: dict[str, int], table: pa.Table) -> None:
+    """Raise the greatest length of each text column to that in `table`, in place."""
+    for name in longest:
+        longest[name] = max(longest[name], _longest(table[name]))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -87,8 +119,8 @@ def _longest(column: pa.ChunkedArray) -> int:
     return pc.max(pc.utf8_length(texts)).as_py() or 0
 
 
-def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterable[pa.Table]:
-    """Small batches put together, large ones cut: row groups of even size."""
+def row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Put small batches together and cut large ones: row groups of even size, in plain types."""
     held: list[pa.RecordBatch] = []
     rows = nbytes = 0
     pieces: Batches = (piece for batch in batches for piece in slices(batch))

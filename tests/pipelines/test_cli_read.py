@@ -212,6 +212,22 @@ def test_export_keeps_units_and_ucds_in_every_format(demo, lacus, tmp_path):
     assert len(set(rows.values())) == 3
 
 
+def test_a_hats_catalogue_is_a_folder(demo, lacus, tmp_path):
+    path = tmp_path / "x.hats"
+    for words in (["export", "csc.detections"], ["sql", "FROM csc.detections"]):
+        result = lacus(*words, "-o", f"{path}/", home=demo[0])
+        assert result.exit_code == 0, result.stderr
+        assert re.search(r"x\.hats: [\d,]+ rows of snapshot", result.stderr)
+    found = duckdb.sql(f"SELECT count(*), min(dec) FROM '{path}/dataset/**/*.parquet'").fetchone()
+    wanted = lake.open(demo[0]).sql("SELECT count(*), min(dec) FROM csc.detections").fetchone()
+    assert found == wanted
+    (path / "notes").touch()
+    result = lacus("export", "csc.detections", "-o", path, home=demo[0])
+    assert (result.exit_code, "it holds notes" in result.stderr) == (2, True)
+    result = lacus("export", "csc.class_summary", "-o", tmp_path / "y.hats", home=demo[0])
+    assert (result.exit_code, "needs a position" in result.stderr) == (2, True)
+
+
 def test_an_export_that_fails_leaves_what_was_there(demo, lacus, tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("mine", encoding="utf-8")
