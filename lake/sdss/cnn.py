@@ -26,9 +26,9 @@ from lake.sdss.calibration import (
 )
 from lake.sdss.channels import network_input
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
-from lake.sdss.fit import BATCH, Progress, ahead, fit, forward, values
+from lake.sdss.fit import BATCH, Progress, ahead, fit, forward
 from lake.sdss.material import Material
-from lake.sdss.networks import build
+from lake.sdss.networks import build, values
 from lake.sdss.predictions import Predictions, predictions
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -5,8 +5,11 @@ numbers of the process alone.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from lake.sdss.configuration import Configuration
 
@@ -84,6 +87,54 @@ def _seed_network(
     x = _dense(128, "hidden", seeds, "relu")(x)
     x = layers.Dropout(configuration.dropout, seed=next(seeds), name="dropout")(x)
     return Model([inputs], _dense(classes, "logits", seeds)(x), name="seed")
+
+
+def folded(network: Any) -> Callable[[Any], Any]:
+    """Leave the batch normalisation that follows convolutions to their weights.
+
+    In prediction it is a linear function of each filter's output, so it can be part of the
+    filter (Jacob et al. 2018, CVPR, section 3.2): a fifth of the work is saved.
+
+    Parameters
+    ----------
+    network : keras.Model
+        With `Conv1D` layers that `BatchNormalization` layers follow directly; its weights of
+        now count.
+
+    Returns
+    -------
+    callable
+        From a list of tensors to the tensor that the network predicts, to rounding; for
+        `tf.function`, to which the weights are constants.
+    """
+    from keras import layers, models
+
+    def past(layer: Any, tensor: Any, **options: Any) -> Any:
+        normalises = isinstance(layer, layers.BatchNormalization)
+        return tensor if normalises else layer(tensor, **options)
+
+    twin = models.clone_model(network, call_function=past)
+    weights: list[Any] = []
+    for layer in network.layers:
+        if not isinstance(layer, layers.BatchNormalization):
+            weights.extend(values(layer.trainable_variables))
+            continue
+        # Layers stand in the order of their calls: the convolution's weights are the last.
+        *_, kernel, bias = weights
+        gamma, beta, mean, variance = values(layer.weights)
+        scale = gamma / np.sqrt(variance + np.float32(layer.epsilon))
+        weights[-2:] = kernel * scale, beta + (bias - mean) * scale
+
+    def call(inputs: Any) -> Any:
+        rest = twin.non_trainable_variables
+        return twin.stateless_call(weights, rest, inputs, training=False)[0]
+
+    return call
+
+
+def values(variables: list[Any]) -> list[npt.NDArray]:
+    """Copy Keras variables to NumPy."""
+    return [np.array(variable.value.numpy()) for variable in variables]
 
 
 def _initial(seeds: Iterator[int]) -> Any:

@@ -81,13 +81,35 @@ def test_one_spectrum_or_many_gives_the_same(model):
     flux, ivar, valid, _ = stars(300, 3)
     whole = model.predict(flux, valid, ivar).probabilities
     single = model.predict(flux[4:5], valid[4:5], ivar[4:5]).probabilities
-    np.testing.assert_allclose(single[0], whole[4], rtol=1e-5)
+    np.testing.assert_array_equal(single[0], whole[4])
     streamed = model.predict_batches(
         (flux[part], valid[part], ivar[part]) for part in (slice(0, 130), slice(130, 300))
     )
     parts = [part.probabilities for part in streamed]
     assert [len(part) for part in parts] == [130, 170]
-    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5)
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("name", ["default", "seed"])
+def test_prediction_without_normalisation_is_that_of_the_network(name):
+    from lake.sdss.fit import BATCH, forward
+    from lake.sdss.networks import build
+
+    network = build(CONFIGURATIONS[name], 256, 4)
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+        if layer.name.startswith("normalisation"):
+            size = layer.gamma.shape
+            drawn = [rng.normal(1, 0.3, size), rng.normal(0, 0.3, size), rng.normal(0, 1, size)]
+            layer.set_weights([*drawn, rng.uniform(0.2, 3, size)])
+    inputs = [rng.normal(0, 1, (BATCH, *e.shape[1:])).astype(np.float32) for e in network.inputs]
+    expected = network(inputs, training=False).numpy()
+    before = network.get_weights()
+    predict = forward(network)
+    np.testing.assert_allclose(predict(inputs), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(predict([e[:5] for e in inputs]), expected[:5], rtol=1e-4, atol=1e-5)
+    for one, other in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_nothing_gives_nothing(model):
