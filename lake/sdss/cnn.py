@@ -116,7 +116,7 @@ class Trained:
             inputs, noise[part] = network_input(self.configuration, flux[part], one, valid[part])
             return part, inputs
 
-        for part, inputs in ahead(prepare, range(0, len(flux), BATCH), threads=2):
+        for part, inputs in ahead(prepare, range(0, len(flux), BATCH)):
             logits[part] = self._forward(inputs)
         return logits, noise
 
@@ -148,7 +148,7 @@ class Trained:
         return predictions(self.classes, probabilities, level, self.threshold)
 
     def predict_batches(self, batches: Iterable[Batch]) -> Iterator[Predictions]:
-        """Classify a stream of spectra in constant memory.
+        """Classify a stream of spectra in constant memory: that of three batches.
 
         Parameters
         ----------
@@ -160,8 +160,8 @@ class Trained:
         Predictions
             One per batch.
         """
-        for flux, valid, ivar in batches:
-            yield self.predict(flux, valid, ivar)
+        # One batch beside the next: at its beginning and its end a batch leaves processors idle.
+        yield from ahead(lambda batch: self.predict(*batch), batches, threads=2)
 
     def evaluate(
         self,
