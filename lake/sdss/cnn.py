@@ -17,7 +17,8 @@ import numpy.typing as npt
 from lake.errors import LacusError
 from lake.sdss import registry
 from lake.sdss._quiet import quiet_stderr, tame_logging
-from lake.sdss.augment import Augmentation, at_snr, augment
+from lake.sdss.augment import augment
+from lake.sdss.augmentation import Augmentation, at_snr
 from lake.sdss.calibration import (
     Temperature,
     abstention_threshold,

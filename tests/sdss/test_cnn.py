@@ -12,7 +12,7 @@ pytest.importorskip("lake.sdss.cnn")
 
 from lake.errors import LacusError
 from lake.sdss import cnn
-from lake.sdss.augment import Augmentation
+from lake.sdss.augmentation import Augmentation
 from lake.sdss.calibration import softmax
 from lake.sdss.cnn import CONFIGURATIONS, Configuration
 
