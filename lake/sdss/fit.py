@@ -14,7 +14,7 @@ from lake.sdss import checkpoint as checkpoints
 from lake.sdss.channels import ALIGNMENT
 from lake.sdss.configuration import Configuration
 from lake.sdss.material import Material
-from lake.sdss.networks import folded, values
+from lake.sdss.networks import folded, in_training, values
 
 #: Called after every epoch: its number from 1, epochs at most, its line of the history.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -150,13 +150,14 @@ def _optimizer(configuration: Configuration, steps: int) -> Any:
 def _training_step(network: Any, optimizer: Any, size: int) -> Any:
     import tensorflow as tf
 
+    trained = in_training(network)
     spectra = [tf.TensorSpec((size, *e.shape[1:]), tf.float32) for e in network.inputs]
     numbers = [tf.TensorSpec(size, kind) for kind in (tf.int64, tf.float32)]
 
     @tf.function(input_signature=[spectra, *numbers])
     def step(inputs: Any, truth: Any, weight: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = network(inputs, training=True)
+            logits = trained(inputs, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
             loss = tf.reduce_mean(weight * losses)
         variables = network.trainable_variables

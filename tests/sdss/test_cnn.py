@@ -112,6 +112,25 @@ def test_prediction_without_normalisation_is_that_of_the_network(name):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("name", ["default", "seed"])
+def test_a_training_step_is_that_of_the_network(name):
+    import tensorflow as tf
+
+    from lake.sdss.networks import build, in_training
+
+    def after(give):
+        network = build(replace(CONFIGURATIONS[name], dropout=0.0), 256, 4)
+        rng = np.random.default_rng(0)
+        inputs = [rng.normal(1, 2, (16, *e.shape[1:])).astype(np.float32) for e in network.inputs]
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(give(network)(inputs, training=True) - 1))
+        gradients = tape.gradient(loss, network.trainable_variables)
+        return [*map(np.asarray, gradients), *network.get_weights()]
+
+    for ours, theirs in zip(after(in_training), after(lambda network: network), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
 def test_nothing_gives_nothing(model):
     empty = np.empty((0, model.length), np.float32)
     found = model.predict(empty, empty.astype(bool))
