@@ -102,8 +102,8 @@ def test_training_throughput(arrays):
     """Augmentation and all, beside Keras' own loop over tensors that are ready.
 
     Both train on 3,840 spectra an epoch, four realisations of 960 here and as many tensors there,
-    so that what either does once an epoch has little weight; and both look at 512 spectra for
-    validation after it, in batches of one size.
+    so that what either does once an epoch has little weight. Both take the steps of one
+    optimizer, and look at 512 spectra for validation after an epoch, in batches of one size.
     """
     tf = pytest.importorskip("tensorflow")
     from lake.sdss import cnn
@@ -122,7 +122,12 @@ def test_training_throughput(arrays):
     tf.config.experimental.enable_op_determinism()  # as in a training of ours
     tf.random.set_seed(1)
     network = build(configuration, flux.shape[1], 10)
-    network.compile("adam", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network.compile(
+        tf.keras.optimizers.AdamW(
+            configuration.learning_rate, weight_decay=configuration.weight_decay, clipnorm=1.0
+        ),
+        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
 
     def now() -> np.ndarray:
         return np.array([time.perf_counter(), time.process_time()])
