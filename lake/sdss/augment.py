@@ -11,10 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.special import ndtri
 
 from lake.sdss.augmentation import Augmentation
+from lake.sdss.compiled import kernel
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -27,8 +27,6 @@ _DARKEST = 0.05
 _CANDIDATES = 8
 #: Points to the shortest half-wave of a smooth error; between them it is a straight line.
 _POINTS = 10
-
-_kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 
 def augment(
@@ -93,7 +91,7 @@ def _shift(
     return depth, known, seen
 
 
-@_kernel
+@kernel
 def _displace(flux, ivar, valid, shift, depth, known, seen):  # type: ignore[no-untyped-def]
     """Fill the last three arrays with the first ones displaced by pixels; NaN leaves them there."""
     size = flux.shape[1]
@@ -119,7 +117,7 @@ def _displace(flux, ivar, valid, shift, depth, known, seen):  # type: ignore[no-
         _move(both, whole, seen[row])
 
 
-@_kernel
+@kernel
 def _move(values, whole, moved):  # type: ignore[no-untyped-def]
     """Displace by whole pixels; what comes in repeats the second or the last pixel."""
     size = len(values)
@@ -173,7 +171,7 @@ def _wiggles(
     return amplitude.reshape(n, -1), waves, step
 
 
-@_kernel
+@kernel
 def _distort(light, amplitude, waves, step):  # type: ignore[no-untyped-def]
     """Multiply spectra by 1 + sums of waves, straight lines between points."""
     size = light.shape[1]
@@ -224,7 +222,7 @@ def _noise(
     return sigma, white, rng.uniform(0, settings.noise_correlation, (n,)).astype(np.float32)
 
 
-@_kernel
+@kernel
 def _profile(profile, shape, place):  # type: ignore[no-untyped-def]
     """Turn the logarithm of the flux into that of the noise, in place."""
     for row in range(len(profile)):
@@ -276,7 +274,7 @@ def _covered(valid: BoolArray, rng: np.random.Generator, settings: Augmentation)
     return covered
 
 
-@_kernel
+@kernel
 def _cover(valid, donor, start, length, first, end, covered):  # type: ignore[no-untyped-def]
     """Mark the pixels that each spectrum and its donor have, outside gaps, from first to end."""
     for row in range(len(valid)):
@@ -289,7 +287,7 @@ def _cover(valid, donor, start, length, first, end, covered):  # type: ignore[no
         left[end[row] :] = False
 
 
-@_kernel
+@kernel
 def _observe(light, known, sigma, white, mixed, covered, flux, valid):  # type: ignore[no-untyped-def]
     """Add noise to `light`, and its variance to `known`, which becomes the weight, in place.
 

@@ -1,15 +1,14 @@
 """What the network sees of a spectrum, and the noise measured in it.
 
-This module needs Numba, of the extra ``cnn``. The kernels go through one spectrum after another,
-so that what they work on stays in the cache of a core, and let other threads run beside them.
+This module needs Numba, of the extra ``cnn``.
 """
 
 import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from lake.sdss.compiled import kernel, summing
 from lake.sdss.configuration import Configuration
 
 FloatArray = npt.NDArray[np.float32]
@@ -33,9 +32,6 @@ _SECOND_DIFFERENCE = 0.6745 * np.sqrt(6.0)
 ALIGNMENT = 64
 #: Spectra that are worked on together: their arrays stay in the cache of a core.
 _BLOCK = 16
-
-# A division by zero is none that has to be looked for: loops over pixels become vectors.
-_kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 
 def flatten(flux: npt.NDArray[np.floating], valid: BoolArray, width: int) -> FloatArray:
@@ -63,7 +59,7 @@ def flatten(flux: npt.NDArray[np.floating], valid: BoolArray, width: int) -> Flo
     return flat
 
 
-@_kernel
+@kernel
 def _flatten(flux, valid, width, flat):  # type: ignore[no-untyped-def]
     size = flux.shape[1]
     seen = np.empty(size, np.float32)
@@ -79,14 +75,14 @@ def _flatten(flux, valid, width, flat):  # type: ignore[no-untyped-def]
             flat[row, i] = seen[i] / mean if valid[row, i] else np.float32(1)
 
 
-@_kernel
+@kernel
 def _rooms(size, width):  # type: ignore[no-untyped-def]
     """Arrays that `_around` writes to: sums and counts, and those from the beginning."""
     length = size + 2 * width + 1
     return np.empty(size), np.empty(size, np.int32), np.zeros(length), np.zeros(length, np.int32)
 
 
-@_kernel
+@kernel
 def _around(values, number, width, running, counted, sums, counts):  # type: ignore[no-untyped-def]
     """Sum the 2 `width` + 1 pixels around each one, as far as there are any.
 
@@ -144,7 +140,7 @@ def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> Fl
     return np.exp(logarithm, out=logarithm)
 
 
-@_kernel
+@kernel
 def _bound(logarithm, valid):  # type: ignore[no-untyped-def]
     """Turn logarithms of inverse variances into those of `relative_ivar`, in place."""
     size = logarithm.shape[1]
@@ -165,7 +161,7 @@ def _bound(logarithm, valid):  # type: ignore[no-untyped-def]
             logarithm[row, i] = min(values[i], local) if known[i] else np.float32(0)
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"})
+@summing
 def _total(values):  # type: ignore[no-untyped-def]
     """Sum of numbers in double precision, several at a time."""
     total = 0.0
@@ -197,7 +193,7 @@ def noise_level(flux: FloatArray, weight: FloatArray, valid: BoolArray) -> Float
     return level
 
 
-@_kernel
+@kernel
 def _noise_level(flux, weight, valid, level):  # type: ignore[no-untyped-def]
     size = flux.shape[1]
     difference = np.empty(max(size - 2, 0), np.float32)
@@ -218,7 +214,7 @@ def _noise_level(flux, weight, valid, level):  # type: ignore[no-untyped-def]
             level[row] = min(max(median, _NOISE_RANGE[0]), _NOISE_RANGE[1])
 
 
-@_kernel
+@kernel
 def _ordered(values, place):  # type: ignore[no-untyped-def]
     """Value that stands at a place, from 0, of non-negative float32 numbers in their order.
 
@@ -273,7 +269,7 @@ def channels(
     return x, np.log10(noise)
 
 
-@_kernel
+@kernel
 def _weigh(flux, shape, noise, valid, x):  # type: ignore[no-untyped-def]
     size = flux.shape[1]
     weight = np.empty(size, np.float32)

@@ -366,9 +366,11 @@ def test_wrong_input_is_refused():
         cnn.train(flux, ivar[:, :9], valid, classes, ["train"] * 9, QUICK)
 
 
-def test_tensorflow_is_imported_by_this_module_alone_and_in_silence():
+def test_what_the_extra_brings_is_imported_late_and_in_silence():
     code = (
-        "import sys; import lake.sdss, lake.sdss.networks, lake.sdss.fit, lake.sdss.material;"
+        "import sys; import lake.sdss, lake.sdss.learning, lake.sdss.networks;"
+        "assert 'numba' not in sys.modules;"
+        "import lake.sdss.fit, lake.sdss.material;"
         "assert not {'tensorflow', 'keras'} & set(sys.modules);"
         "import lake.sdss.cnn; assert 'tensorflow' in sys.modules"
     )
