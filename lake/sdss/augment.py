@@ -3,112 +3,30 @@
 Training sees each spectrum anew in every epoch, at another signal-to-noise ratio, with another
 coverage: neither the instrument's edges nor the quality of a spectrum can stand for its class.
 All fluxes are normalised to a continuum of 1, all widths are in pixels of the grid.
+
+This module needs Numba, of the extra ``cnn``.
 """
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from lake.sdss.augmentation import Augmentation
+from lake.sdss.compiled import kernel
+
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 #: Noise of a realisation without noise: far below the contrast of any line.
 _NOISELESS = 1e-4
+#: Least flux that noise grows with.
+_DARKEST = 0.05
 #: Spectra among which the least covered one lends its coverage.
 _CANDIDATES = 8
 #: Points to the shortest half-wave of a smooth error; between them it is a straight line.
 _POINTS = 10
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far realisations depart from the spectrum they are made of.
-
-    Attributes
-    ----------
-    snr_low, snr_high : float
-        Signal-to-noise ratios per pixel are drawn evenly in their logarithm between these.
-    clean : float
-        Share of realisations without added noise.
-    noise_tilt : float
-        Standard deviation of the noise's logarithm between middle and end of the spectrum: a
-        star that is faint in the blue is noisy there.
-    noise_of_light : float
-        Greatest power of the flux that the noise grows with: 0 for the sky's and the detector's
-        noise, 1/2 for the star's own photons, 1 for a constant signal-to-noise ratio.
-    noise_correlation : float
-        Greatest weight of a neighbour's noise, as resampling mixes it in.
-    ivar_unknown : float
-        Share of realisations whose inverse variance is withheld.
-    shift : float
-        Standard deviation of the displacement along the grid, in pixels.
-    wiggle : float
-        Greatest standard deviation of smooth errors of the flux calibration.
-    wiggle_cycles : int
-        Greatest number of half-waves of these errors over the spectrum.
-    strength : float
-        Standard deviation of the logarithm of a smooth factor on the depth of all lines.
-    gaps : int
-        Greatest number of masked stretches.
-    gap_length : int
-        Greatest length of one, in pixels.
-    borrow : float
-        Probability that a spectrum loses what another of the batch does not cover, one of the
-        least covered among some drawn at random: where classes come from different instruments,
-        coverage must not tell them apart.
-    crop : float
-        Probability, at either end, that the spectrum starts later or ends earlier.
-    crop_blue, crop_red : float
-        Greatest share of the spectrum that is lost there.
-    """
-
-    snr_low: float = 3.0
-    snr_high: float = 150.0
-    clean: float = 0.12
-    noise_tilt: float = 1.0
-    noise_of_light: float = 1.0
-    noise_correlation: float = 0.25
-    ivar_unknown: float = 0.3
-    shift: float = 1.0
-    wiggle: float = 0.05
-    wiggle_cycles: int = 30
-    strength: float = 0.0
-    gaps: int = 4
-    gap_length: int = 120
-    borrow: float = 0.6
-    crop: float = 0.5
-    crop_blue: float = 0.12
-    crop_red: float = 0.18
-
-
-def at_snr(settings: Augmentation, snr: float | None) -> Augmentation:
-    """Fix the signal-to-noise ratio: what remains is the noise, the rest of a spectrum stays.
-
-    Parameters
-    ----------
-    settings : Augmentation
-        What shapes the noise is kept, as are the wiggles.
-    snr : float or None
-        Per pixel; None for no added noise.
-
-    Returns
-    -------
-    Augmentation
-    """
-    return replace(
-        settings,
-        snr_low=snr or 1.0,
-        snr_high=snr or 1.0,
-        clean=0.0 if snr else 1.0,
-        strength=0.0,
-        shift=0.0,
-        gaps=0,
-        borrow=0.0,
-        crop=0.0,
-    )
 
 
 def augment(
@@ -136,67 +54,89 @@ def augment(
         `ivar` includes the noise added; 0 where it is unknown.
     valid : ndarray of bool, shape (n, l)
     """
-    # What was masked before keeps its flux: recipes fill it as they like.
-    fill = np.array(flux, np.float32)
-    np.copyto(fill, 1, where=valid | ~np.isfinite(fill))
-    depth = np.subtract(flux, 1, dtype=np.float32)
-    np.copyto(depth, 0, where=~valid)
-    known = np.where(np.isfinite(ivar), ivar, 0).astype(np.float32, copy=False)
-    if settings.shift:
-        depth, known, valid = _shift(depth, known, valid, rng, settings.shift)
-    place = np.linspace(-1, 1, depth.shape[1], dtype=np.float32)
+    depth, known, seen = _shift(flux, ivar, valid, rng, settings.shift)
     if settings.strength:
-        depth *= _strength(place, len(depth), rng, settings.strength)
+        depth *= _strength(depth.shape[1], len(depth), rng, settings.strength)
     light = np.add(depth, 1, out=depth)
     if settings.wiggle:
-        light *= 1 + _wiggles(len(place), len(light), rng, settings)
-    noise, variance = _noise(place, light, rng, settings)
-    light += noise
-    if known.any():
-        variance += np.divide(1, known, out=np.zeros_like(known), where=known > 0)
-    weight = np.divide(1, variance, out=variance)
-    weight[rng.uniform(size=len(weight)) < settings.ivar_unknown] = 0
-    if settings.borrow:
-        valid = _borrowed(valid, rng, settings.borrow)
-    valid = valid & _coverage(len(light), len(place), rng, settings)
-    np.copyto(light, fill, where=~valid)
-    weight *= valid
-    return light, weight, valid
+        _distort(light, *_wiggles(light.shape[1], len(light), rng, settings))
+    sigma, white, mixed = _noise(light, rng, settings)
+    known[rng.uniform(size=len(known)) < settings.ivar_unknown] = np.nan
+    covered = _covered(seen, rng, settings)
+    _observe(light, known, sigma, white, mixed, covered, flux, valid)
+    return light, known, covered
 
 
 def _shift(
-    depth: FloatArray, known: FloatArray, valid: BoolArray, rng: np.random.Generator, sigma: float
+    flux: npt.NDArray[np.floating],
+    ivar: npt.NDArray[np.floating],
+    valid: BoolArray,
+    rng: np.random.Generator,
+    sigma: float,
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """Displace along the grid by fractions of pixels, with linear interpolation."""
-    shift = rng.normal(0, sigma, (len(depth), 1))
-    whole = np.floor(shift).astype(np.intp)
-    part = (shift - whole).astype(np.float32)
-    # Every pixel beside its left neighbour; the first has none.
-    between = depth.copy()
-    between[:, 1:] += part * (depth[:, :-1] - depth[:, 1:])
-    both = valid.copy()
-    both[:, 1:] &= valid[:, :-1]
-    row = whole[:, 0]
-    return _moved(between, row), _moved(known, row), _moved(both, row)
+    """Displace along the grid by fractions of pixels, with linear interpolation.
+
+    Returns
+    -------
+    depth : ndarray of float32, shape (n, l)
+        Flux less 1; 0 where not valid.
+    known : ndarray of float32, shape (n, l)
+        Inverse variance; 0 where it is unknown.
+    valid : ndarray of bool, shape (n, l)
+    """
+    depth, known = np.empty(flux.shape, np.float32), np.empty(flux.shape, np.float32)
+    seen = np.empty(flux.shape, bool)
+    shift = rng.normal(0, sigma, len(flux)) if sigma else np.full(len(flux), np.nan)
+    _displace(flux, ivar, valid, shift, depth, known, seen)
+    return depth, known, seen
 
 
-def _moved(values: npt.NDArray, whole: npt.NDArray[np.intp]) -> npt.NDArray:
-    """Displace rows by whole pixels; what comes in repeats the second or the last pixel."""
-    size = values.shape[1]
-    moved = np.empty_like(values)
-    for step in np.unique(whole).tolist():
-        rows = np.flatnonzero(whole == step)
-        first, end = np.clip([step + 1, step + size], 0, size)
-        moved[rows, first:end] = values[rows, first - step : end - step]
-        moved[rows, :first] = values[rows, 1:2]
-        moved[rows, end:] = values[rows, -1:]
-    return moved
+@kernel
+def _displace(flux, ivar, valid, shift, depth, known, seen):  # type: ignore[no-untyped-def]
+    """Fill the last three arrays with the first ones displaced by pixels; NaN leaves them there."""
+    size = flux.shape[1]
+    own, between = np.empty(size, np.float32), np.empty(size, np.float32)
+    weight, both = np.empty(size, np.float32), np.empty(size, np.bool_)
+    for row in range(len(flux)):
+        for i in range(size):
+            own[i] = flux[row, i] - 1 if valid[row, i] else 0
+            weight[i] = ivar[row, i] if abs(ivar[row, i]) < np.inf else 0
+        if np.isnan(shift[row]):
+            depth[row], known[row], seen[row] = own, weight, valid[row]
+            continue
+        whole = int(np.floor(shift[row]))
+        part = np.float32(shift[row] - whole)
+        # Every pixel beside its left neighbour; the first has none.
+        between[0], both[0] = own[0], valid[row, 0]
+        right, right_valid, here, here_both = own[1:], valid[row, 1:], between[1:], both[1:]
+        for i in range(size - 1):
+            here[i] = right[i] + part * (own[i] - right[i])
+            here_both[i] = right_valid[i] & valid[row, i]
+        _move(between, whole, depth[row])
+        _move(weight, whole, known[row])
+        _move(both, whole, seen[row])
 
 
-def _strength(place: FloatArray, n: int, rng: np.random.Generator, sigma: float) -> FloatArray:
+@kernel
+def _move(values, whole, moved):  # type: ignore[no-untyped-def]
+    """Displace by whole pixels; what comes in repeats the second or the last pixel."""
+    size = len(values)
+    first, end = min(max(whole + 1, 0), size), min(max(whole + size, 0), size)
+    moved[first:end] = values[first - whole : end - whole]
+    moved[:first] = values[min(1, size - 1)]
+    moved[end:] = values[size - 1]
+
+
+def _strength(size: int, n: int, rng: np.random.Generator, sigma: float) -> FloatArray:
     """Factor on the depth of lines that varies linearly along the spectrum."""
     level, tilt = rng.normal(0, sigma, (2, n, 1)).astype(np.float32)
-    return np.exp(level + tilt * place)
+    return np.exp(level + tilt * _place(size))
+
+
+@lru_cache(maxsize=4)
+def _place(size: int) -> FloatArray:
+    """Place along the spectrum, from -1 to 1."""
+    return np.linspace(-1, 1, size, dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -209,8 +149,18 @@ def _half_waves(size: int, most: int) -> tuple[int, FloatArray]:
     return step, np.concatenate([np.cos(phase), np.sin(phase)]).astype(np.float32)
 
 
-def _wiggles(size: int, n: int, rng: np.random.Generator, settings: Augmentation) -> FloatArray:
-    """Sum of cosines of few cycles with a standard deviation of its own for every spectrum."""
+def _wiggles(
+    size: int, n: int, rng: np.random.Generator, settings: Augmentation
+) -> tuple[FloatArray, FloatArray, int]:
+    """Draw cosines of few cycles with a standard deviation of its own for every spectrum.
+
+    Returns
+    -------
+    amplitude : ndarray of float32, shape (n, 2 cycles)
+    waves : ndarray of float32, shape (2 cycles, points)
+    step : int
+        Pixels from a point to the next.
+    """
     cycles = np.arange(1, settings.wiggle_cycles + 1)
     smoothest = rng.integers(min(2, len(cycles)), len(cycles) + 1, (n, 1))
     amplitude = rng.standard_normal((n, 2, len(cycles)), dtype=np.float32)
@@ -218,39 +168,69 @@ def _wiggles(size: int, n: int, rng: np.random.Generator, settings: Augmentation
     power = np.sqrt((amplitude**2).sum(axis=(1, 2), keepdims=True) / 2)
     amplitude *= settings.wiggle * rng.uniform(size=(n, 1, 1)).astype(np.float32) / power
     step, waves = _half_waves(size, len(cycles))
-    # Not a matrix product: its threads would take the processor from the training beside it.
-    points = np.einsum("nk,kl->nl", amplitude.reshape(n, -1), waves)
-    slope = np.diff(points, axis=1) / np.float32(step)
-    between = np.empty((*slope.shape, step), np.float32)
-    for pixel in range(step):
-        np.add(points[:, :-1], np.float32(pixel) * slope, out=between[..., pixel])
-    return between.reshape(n, -1)[:, :size]
+    return amplitude.reshape(n, -1), waves, step
+
+
+@kernel
+def _distort(light, amplitude, waves, step):  # type: ignore[no-untyped-def]
+    """Multiply spectra by 1 + sums of waves, straight lines between points."""
+    size = light.shape[1]
+    points = np.empty(waves.shape[1], np.float32)
+    for row in range(len(light)):
+        points[:] = 1
+        for wave in range(len(waves)):
+            height, along = amplitude[row, wave], waves[wave]
+            if height != 0:
+                for i in range(len(points)):
+                    points[i] += height * along[i]
+        for start in range(0, size, step):
+            point = start // step
+            slope = (points[point + 1] - points[point]) / np.float32(step)
+            stretch = light[row, start : start + step]
+            for i in range(len(stretch)):
+                stretch[i] *= points[point] + np.float32(i) * slope
 
 
 def _noise(
-    place: FloatArray, light: FloatArray, rng: np.random.Generator, settings: Augmentation
-) -> tuple[FloatArray, FloatArray]:
-    """Noise that changes along the spectrum, smoothly and with the flux, and its variance."""
-    n = len(light)
-    log_sigma = -rng.uniform(np.log(settings.snr_low), np.log(settings.snr_high), (n, 1))
-    log_sigma[rng.uniform(size=n) < settings.clean] = np.log(_NOISELESS)
-    tilt = rng.normal(0, settings.noise_tilt, (n, 1)).astype(np.float32)
-    bend = rng.normal(0, settings.noise_tilt / 2, (n, 1)).astype(np.float32)
-    profile = tilt * place
-    profile += bend * (place**2 - np.float32(1 / 3))
-    profile += log_sigma.astype(np.float32)
+    light: FloatArray, rng: np.random.Generator, settings: Augmentation
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Draw noise that changes along the spectrum, smoothly and with the flux.
+
+    Returns
+    -------
+    sigma : ndarray of float32, shape (n, l)
+        Its standard deviation.
+    white : ndarray of float32, shape (n, l)
+        Normal deviates.
+    mixed : ndarray of float32, shape (n,)
+        Weight of the left neighbour's deviate in that of a pixel.
+    """
+    n, size = light.shape
+    level = -rng.uniform(np.log(settings.snr_low), np.log(settings.snr_high), (n,))
+    level[rng.uniform(size=n) < settings.clean] = np.log(_NOISELESS)
+    tilt = rng.normal(0, settings.noise_tilt, (n,))
+    bend = rng.normal(0, settings.noise_tilt / 2, (n,))
+    power = np.zeros(n)
+    profile = np.maximum(light, np.float32(_DARKEST))
     if settings.noise_of_light:
-        power = rng.uniform(0, settings.noise_of_light, (n, 1)).astype(np.float32)
-        brightness = np.clip(light, 0.05, None)
-        profile += power * np.log(brightness, out=brightness)
-    np.exp(profile, out=profile)
-    white = _normal(rng, n, len(place))
-    mixed = rng.uniform(0, settings.noise_correlation, (n, 1)).astype(np.float32)
-    noise = white.copy()
-    noise[:, 1:] += mixed * white[:, :-1]
-    noise[:, 1:] /= np.sqrt(1 + mixed**2)
-    noise *= profile
-    return noise, np.square(profile, out=profile)
+        power = rng.uniform(0, settings.noise_of_light, (n,))
+    np.log(profile, out=profile)
+    shape = np.stack([level, tilt, bend, power]).astype(np.float32)
+    _profile(profile, shape, _place(size))
+    sigma = np.exp(profile, out=profile)
+    white = _normal(rng, n, size)
+    return sigma, white, rng.uniform(0, settings.noise_correlation, (n,)).astype(np.float32)
+
+
+@kernel
+def _profile(profile, shape, place):  # type: ignore[no-untyped-def]
+    """Turn the logarithm of the flux into that of the noise, in place."""
+    for row in range(len(profile)):
+        level, tilt, bend, power = shape[0, row], shape[1, row], shape[2, row], shape[3, row]
+        for i in range(len(place)):
+            curve = place[i] * place[i] - np.float32(1 / 3)
+            smooth = level + tilt * place[i] + bend * curve
+            profile[row, i] = smooth + power * profile[row, i]
 
 
 def _normal(rng: np.random.Generator, n: int, size: int) -> FloatArray:
@@ -269,29 +249,67 @@ def _quantiles() -> FloatArray:
     return (values / values.std()).astype(np.float32)
 
 
-def _borrowed(valid: BoolArray, rng: np.random.Generator, share: float) -> BoolArray:
-    """Mask what a poorly covered spectrum of the batch lacks, in a share of all spectra."""
-    n = len(valid)
-    drawn = rng.integers(0, n, (n, _CANDIDATES))
-    poorest = valid.sum(axis=1)[drawn].argmin(axis=1)
-    donor = drawn[np.arange(n), poorest]
-    return valid & (valid[donor] | (rng.uniform(size=(n, 1)) >= share))
-
-
-def _coverage(n: int, size: int, rng: np.random.Generator, settings: Augmentation) -> BoolArray:
-    """Pixels that are left by gaps and by ends cut off at random."""
-    # Differences of unsigned numbers: a pixel before a gap is far behind it.
-    number = np.min_scalar_type(size + settings.gap_length)
-    pixel = np.arange(size, dtype=number)
-    left = np.ones((n, size), dtype=bool)
-    for _ in range(settings.gaps):
-        start = rng.integers(0, size, (n, 1), dtype=number)
+def _covered(valid: BoolArray, rng: np.random.Generator, settings: Augmentation) -> BoolArray:
+    """Mask what a poorly covered spectrum lacks, gaps, and ends cut off at random."""
+    n, size = valid.shape
+    donor = np.arange(n)
+    if settings.borrow:
+        drawn = rng.integers(0, n, (n, _CANDIDATES))
+        poorest = np.count_nonzero(valid, axis=1)[drawn].argmin(axis=1)
+        lends = rng.uniform(size=n) < settings.borrow
+        donor = np.where(lends, drawn[np.arange(n), poorest], donor)
+    start, length = np.empty((2, settings.gaps, n), np.int64)
+    for gap in range(settings.gaps):
+        start[gap] = rng.integers(0, size, n, np.min_scalar_type(size))
         # Most gaps are short, and half of them are none.
-        length = settings.gap_length * rng.uniform(size=(n, 1)) ** 3
-        length *= rng.uniform(size=(n, 1)) < 0.5
-        left &= pixel - start >= np.ceil(length).astype(number)
+        drawn_length = settings.gap_length * rng.uniform(size=n) ** 3
+        length[gap] = np.ceil(drawn_length * (rng.uniform(size=n) < 0.5))
+    ends = np.zeros((2, n))
     if settings.crop:
-        lost = rng.uniform(size=(2, n, 1)) * (rng.uniform(size=(2, n, 1)) < settings.crop)
-        left &= pixel >= np.ceil(settings.crop_blue * lost[0] * size).astype(number)
-        left &= pixel < np.ceil((1 - settings.crop_red * lost[1]) * size).astype(number)
-    return left
+        ends = rng.uniform(size=(2, n)) * (rng.uniform(size=(2, n)) < settings.crop)
+    first = np.ceil(settings.crop_blue * ends[0] * size).astype(np.int64)
+    end = np.ceil((1 - settings.crop_red * ends[1]) * size).astype(np.int64)
+    covered = np.empty_like(valid)
+    _cover(valid, donor, start, length, first, end, covered)
+    return covered
+
+
+@kernel
+def _cover(valid, donor, start, length, first, end, covered):  # type: ignore[no-untyped-def]
+    """Mark the pixels that each spectrum and its donor have, outside gaps, from first to end."""
+    for row in range(len(valid)):
+        left, own, lent = covered[row], valid[row], valid[donor[row]]
+        for i in range(len(own)):
+            left[i] = own[i] & lent[i]
+        for gap in range(len(start)):
+            left[start[gap, row] : start[gap, row] + length[gap, row]] = False
+        left[: first[row]] = False
+        left[end[row] :] = False
+
+
+@kernel
+def _observe(light, known, sigma, white, mixed, covered, flux, valid):  # type: ignore[no-untyped-def]
+    """Add noise to `light`, and its variance to `known`, which becomes the weight, in place.
+
+    A weight that is NaN is withheld: 0. What was masked before (`valid`) keeps its flux: recipes
+    fill it as they like.
+    """
+    size = light.shape[1]
+    noise = np.empty(size, np.float32)
+    one, zero = np.float32(1), np.float32(0)
+    for row in range(len(light)):
+        scale = one / np.sqrt(one + mixed[row] * mixed[row])
+        here, left = white[row, 1:], white[row]
+        noise[0] = white[row, 0]
+        later = noise[1:]
+        for i in range(size - 1):
+            later[i] = (here[i] + mixed[row] * left[i]) * scale
+        for i in range(size):
+            noisy = light[row, i] + noise[i] * sigma[row, i]
+            masked = flux[row, i] if abs(flux[row, i]) < np.inf else one
+            fill = one if valid[row, i] else masked
+            light[row, i] = noisy if covered[row, i] else fill
+            own = known[row, i]
+            variance = sigma[row, i] * sigma[row, i] + (one / own if own > 0 else zero)
+            there = covered[row, i] & (own >= 0)
+            known[row, i] = one / variance if there else zero

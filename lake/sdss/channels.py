@@ -1,8 +1,14 @@
-"""What the network sees of a spectrum, and the noise measured in it."""
+"""What the network sees of a spectrum, and the noise measured in it.
+
+This module needs Numba, of the extra ``cnn``.
+"""
+
+import math
 
 import numpy as np
 import numpy.typing as npt
 
+from lake.sdss.compiled import kernel, summing
 from lake.sdss.configuration import Configuration
 
 FloatArray = npt.NDArray[np.float32]
@@ -14,12 +20,18 @@ _CONTRAST = 0.04
 _DEEPEST = 1.0
 #: Least and greatest relative noise per pixel told apart.
 _NOISE_RANGE = (3e-3, 3.0)
+#: Second differences that it takes to measure the noise.
+_FEWEST = 10
+#: Least inverse variance that a pixel is weighed by, relative to the mean.
+_FAINTEST = 1e-4
 #: Pixels at either side whose mean inverse variance bounds that of a pixel.
 _NEIGHBOURS = 15
 #: Standard deviation of a second difference of unit white noise, over its median modulus.
 _SECOND_DIFFERENCE = 0.6745 * np.sqrt(6.0)
+#: Bytes of which an array's place in memory is a multiple if TensorFlow is not to copy it.
+ALIGNMENT = 64
 #: Spectra that are worked on together: their arrays stay in the cache of a core.
-_BLOCK = 32
+_BLOCK = 16
 
 
 def flatten(flux: npt.NDArray[np.floating], valid: BoolArray, width: int) -> FloatArray:
@@ -42,43 +54,65 @@ def flatten(flux: npt.NDArray[np.floating], valid: BoolArray, width: int) -> Flo
     ndarray of float32, shape (n, l)
         1 where not valid. A mean below 0.2 counts as 0.2.
     """
-    seen = np.zeros(flux.shape, np.float32)
-    np.copyto(seen, flux, where=valid, casting="same_kind")
-    mean = _running_sum(_running_sum(seen, width), width)
-    size = 2 * width + 1
-    near = _running_sum(valid, width, np.min_scalar_type(size))
-    near = _running_sum(near, width, np.min_scalar_type(size**2))
-    mean /= np.maximum(near, 1)
-    np.clip(mean, 0.2, None, out=mean)
-    np.divide(seen, mean, out=mean)
-    np.copyto(mean, 1, where=~valid)
-    return mean
+    flat = np.empty(flux.shape, np.float32)
+    _flatten(np.ascontiguousarray(flux, np.float32), valid, width, flat)
+    return flat
 
 
-def _running_sum(values: npt.NDArray, width: int, kind: npt.DTypeLike = np.float32) -> npt.NDArray:
-    """Sum of the 2 `width` + 1 pixels around each one, as far as there are any.
+@kernel
+def _flatten(flux, valid, width, flat):  # type: ignore[no-untyped-def]
+    size = flux.shape[1]
+    seen = np.empty(size, np.float32)
+    sums, counts, running, counted = _rooms(size, width)
+    for row in range(len(flux)):
+        for i in range(size):
+            seen[i] = flux[row, i] if valid[row, i] else np.float32(0)
+        _around(seen, valid[row], width, running, counted, sums, counts)
+        _around(sums, counts, width, running, counted, sums, counts)
+        for i in range(size):
+            near = np.float32(max(counts[i], np.int32(1)))
+            mean = max(np.float32(sums[i]) / near, np.float32(0.2))
+            flat[row, i] = seen[i] / mean if valid[row, i] else np.float32(1)
 
-    Sums of 1, 2, 4, ... neighbours, each made of two of the one before, are put together:
-    rounding errors do not pile up along a spectrum. The rows lie in one, with zeros between.
+
+@kernel
+def _rooms(size, width):  # type: ignore[no-untyped-def]
+    """Arrays that `_around` writes to: sums and counts, and those from the beginning."""
+    length = size + 2 * width + 1
+    return np.empty(size), np.empty(size, np.int32), np.zeros(length), np.zeros(length, np.int32)
+
+
+@kernel
+def _around(values, number, width, running, counted, sums, counts):  # type: ignore[no-untyped-def]
+    """Sum the 2 `width` + 1 pixels around each one, as far as there are any.
+
+    In double precision: what rounding leaves at the end of a spectrum is far below a float32.
+
+    Parameters
+    ----------
+    values, number : ndarray, shape (l,)
+        Two quantities, the second one whole numbers; both are summed.
+    width : int
+    running, counted : ndarray, shape (l + 2 width + 1,)
+        For the sums from the beginning of the spectrum; the first `width` + 1 are 0.
+    sums, counts : ndarray, shape (l,)
+        The result; may be `values` and `number`.
     """
-    n, length = values.shape
-    size, stride = 2 * width + 1, length + 2 * width
-    padded = np.zeros((n, stride), kind)
-    padded[:, width : width + length] = values
-    sums, other = padded.reshape(-1), np.empty(n * stride, kind)
-    total = np.zeros(n * stride, kind)
-    whole = total[: n * stride - size + 1]
-    reach, place = 1, 0
-    while True:
-        if size & reach:
-            whole += sums[place : place + len(whole)]
-            place += reach
-        if 2 * reach > size:
-            return total.reshape(n, stride)[:, :length]
-        further = len(sums) - reach
-        np.add(sums[:further], sums[reach:], out=other[:further])
-        sums, other = other[:further], sums
-        reach *= 2
+    size = len(values)
+    total, count = 0.0, np.int32(0)
+    # Numba knows of the index of a loop that it is not negative, of a sum of two it does not.
+    upto, counted_upto = running[width + 1 :], counted[width + 1 :]
+    for i in range(size):
+        total += values[i]
+        count = np.int32(count + number[i])
+        upto[i] = total
+        counted_upto[i] = count
+    upto[size:] = total
+    counted_upto[size:] = count
+    end, counted_end = running[2 * width + 1 :], counted[2 * width + 1 :]
+    for i in range(size):
+        sums[i] = end[i] - running[i]
+        counts[i] = counted_end[i] - counted[i]
 
 
 def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> FloatArray:
@@ -100,27 +134,49 @@ def relative_ivar(ivar: npt.NDArray[np.floating] | None, valid: BoolArray) -> Fl
     """
     if ivar is None:
         return np.ones(valid.shape, dtype=np.float32)
-    known = valid & (ivar > 0) & (ivar < np.inf)
-    logarithm = np.ones(valid.shape, np.float32)
-    np.copyto(logarithm, ivar, where=known, casting="same_kind")
-    np.log(logarithm, out=logarithm)
-    count = np.maximum(np.count_nonzero(known, axis=1)[:, None], 1)
-    logarithm -= logarithm.sum(axis=1, keepdims=True) / count.astype(np.float32)
-    logarithm *= known
-    local = _running_sum(logarithm, _NEIGHBOURS)
-    local /= np.maximum(_running_sum(known, _NEIGHBOURS, np.uint8), 1)
-    np.minimum(logarithm, local, out=local)
-    local *= known
-    return np.exp(local, out=local)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithm = np.log(ivar, dtype=np.float32, casting="same_kind")
+    _bound(logarithm, valid)
+    return np.exp(logarithm, out=logarithm)
 
 
-def noise_level(depth: FloatArray, weight: FloatArray, valid: BoolArray) -> FloatArray:
+@kernel
+def _bound(logarithm, valid):  # type: ignore[no-untyped-def]
+    """Turn logarithms of inverse variances into those of `relative_ivar`, in place."""
+    size = logarithm.shape[1]
+    known, values = np.empty(size, np.bool_), np.empty(size, np.float32)
+    sums, counts, running, counted = _rooms(size, _NEIGHBOURS)
+    for row in range(len(logarithm)):
+        count = np.int32(0)
+        for i in range(size):
+            known[i] = valid[row, i] & (abs(logarithm[row, i]) < np.inf)
+            values[i] = logarithm[row, i] if known[i] else np.float32(0)
+            count = np.int32(count + known[i])
+        mean = np.float32(_total(values) / max(count, 1))
+        for i in range(size):
+            values[i] = values[i] - mean if known[i] else np.float32(0)
+        _around(values, known, _NEIGHBOURS, running, counted, sums, counts)
+        for i in range(size):
+            local = np.float32(sums[i]) / np.float32(max(counts[i], np.int32(1)))
+            logarithm[row, i] = min(values[i], local) if known[i] else np.float32(0)
+
+
+@summing
+def _total(values):  # type: ignore[no-untyped-def]
+    """Sum of numbers in double precision, several at a time."""
+    total = 0.0
+    for i in range(len(values)):
+        total += values[i]
+    return total
+
+
+def noise_level(flux: FloatArray, weight: FloatArray, valid: BoolArray) -> FloatArray:
     """Relative noise per pixel, from the second differences of the flux.
 
     Parameters
     ----------
-    depth : ndarray of float32, shape (n, l)
-        Continuum-normalised flux less 1.
+    flux : ndarray of float32, shape (n, l)
+        Continuum-normalised; a constant makes no difference.
     weight : ndarray of float32, shape (n, l)
         From `relative_ivar`.
     valid : ndarray of bool, shape (n, l)
@@ -132,26 +188,49 @@ def noise_level(depth: FloatArray, weight: FloatArray, valid: BoolArray) -> Floa
         (Stoehr et al. 2008, ASP Conf. Ser. 394, 505); narrow lines set its floor. 3 where a
         spectrum has fewer than 10 of them.
     """
-    triple = valid[:, :-2] & valid[:, 1:-1] & valid[:, 2:]
-    size = triple.shape[1]
-    count = np.count_nonzero(triple, axis=1)
-    # What is masked counts as low and high in turns, and a few pixels more make it even: so the
-    # median of every row is at the same place of its partition.
-    low = size // 2 - count // 2 - np.count_nonzero(~triple[:, ::2], axis=1)
-    spare = int(np.abs(low).max(initial=0))
-    difference = np.empty((len(depth), size + 2 * spare), np.float32)
-    difference[:, size:] = np.where(np.arange(2 * spare) < spare + low[:, None], -1, np.inf)
-    own = difference[:, :size]
-    np.add(depth[:, :-2], depth[:, 2:], out=own)
-    own -= 2 * depth[:, 1:-1]
-    np.abs(own, out=own)
-    own *= np.sqrt(weight[:, 1:-1])
-    np.copyto(own, np.where(np.arange(size) % 2, np.inf, -1).astype(np.float32), where=~triple)
-    # Floating-point numbers of one sign, and -1, stand in the order of their bits.
-    difference.view(np.int32).partition(size // 2 + spare, axis=1)
-    median = difference[:, size // 2 + spare]
-    level = np.where(count >= 10, median / _SECOND_DIFFERENCE, _NOISE_RANGE[1])
-    return np.clip(level, *_NOISE_RANGE).astype(np.float32)
+    level = np.empty(len(flux), np.float32)
+    _noise_level(flux, weight, valid, level)
+    return level
+
+
+@kernel
+def _noise_level(flux, weight, valid, level):  # type: ignore[no-untyped-def]
+    size = flux.shape[1]
+    difference = np.empty(max(size - 2, 0), np.float32)
+    for row in range(len(flux)):
+        left, here, right = flux[row], flux[row, 1:], flux[row, 2:]
+        weights = weight[row, 1:]
+        seen, seen_here, seen_right = valid[row], valid[row, 1:], valid[row, 2:]
+        count = np.int32(0)
+        for i in range(size - 2):
+            second = abs((left[i] - here[i]) + (right[i] - here[i])) * np.sqrt(weights[i])
+            there = seen[i] & seen_here[i] & seen_right[i]
+            # What is masked comes last.
+            difference[i] = second if there else np.float32(np.inf)
+            count = np.int32(count + there)
+        level[row] = _NOISE_RANGE[1]
+        if count >= _FEWEST:
+            median = _ordered(difference, count // 2) / _SECOND_DIFFERENCE
+            level[row] = min(max(median, _NOISE_RANGE[0]), _NOISE_RANGE[1])
+
+
+@kernel
+def _ordered(values, place):  # type: ignore[no-untyped-def]
+    """Value that stands at a place, from 0, of non-negative float32 numbers in their order.
+
+    The bits of such numbers stand in the order of the numbers: those of the one looked for are
+    found from the highest to the lowest, each by how many numbers lie below.
+    """
+    bits = values.view(np.int32)
+    found = np.int32(0)
+    for digit in range(30, -1, -1):
+        trial = np.int32(found | (1 << digit))
+        below = np.int32(0)
+        for i in range(len(bits)):
+            below = np.int32(below + (bits[i] < trial))
+        if below <= place:
+            found = trial
+    return np.array([found]).view(np.float32)[0]
 
 
 def channels(
@@ -182,33 +261,34 @@ def channels(
     log_noise : ndarray of float32, shape (n,)
         log10 of the relative noise per pixel.
     """
-    depth, shape, noise = _measured(flux, ivar, valid)
-    weight = (
-        np.maximum(shape, np.float32(1e-4), out=shape) if noise_weights else np.ones_like(shape)
-    )
-    np.divide(noise[:, None] ** 2, weight, out=weight)
-    weight += np.float32(_CONTRAST**2)
-    np.sqrt(weight, out=weight)
-    np.divide(valid, weight, out=weight)
-    count = np.maximum(np.count_nonzero(valid, axis=1)[:, None], 1).astype(np.float32)
-    total = weight.sum(axis=1, keepdims=True)
-    weight *= np.divide(count, total, out=np.zeros_like(total), where=total > 0)
-    x = np.empty((*depth.shape, 2), dtype=np.float32)
-    np.clip(depth, -_DEEPEST, _DEEPEST, out=depth)
-    depth *= 5
-    np.multiply(depth, weight, out=x[..., 0])
-    x[..., 1] = weight
+    spectra = np.ascontiguousarray(flux, np.float32)
+    shape = relative_ivar(ivar, valid)
+    noise = noise_level(spectra, shape, valid)
+    x = np.empty((*valid.shape, 2), np.float32)
+    _weigh(spectra, shape if noise_weights else np.ones_like(shape), noise, valid, x)
     return x, np.log10(noise)
 
 
-def _measured(
-    flux: npt.NDArray[np.floating], ivar: npt.NDArray[np.floating] | None, valid: BoolArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Depth, 0 where not valid, and relative inverse variance, (n, l); relative noise, (n,)."""
-    depth = np.subtract(flux, 1, dtype=np.float32)
-    np.copyto(depth, 0, where=~valid)
-    shape = relative_ivar(ivar, valid)
-    return depth, shape, noise_level(depth, shape, valid)
+@kernel
+def _weigh(flux, shape, noise, valid, x):  # type: ignore[no-untyped-def]
+    size = flux.shape[1]
+    weight = np.empty(size, np.float32)
+    least, contrast = np.float32(_FAINTEST), np.float32(_CONTRAST**2)
+    deepest, unit = np.float32(_DEEPEST), np.float32(5)
+    for row in range(len(flux)):
+        variance = noise[row] * noise[row]
+        count = 0
+        for i in range(size):
+            own = np.float32(1) / np.sqrt(variance / max(shape[row, i], least) + contrast)
+            weight[i] = own if valid[row, i] else np.float32(0)
+            count += valid[row, i]
+        scale = np.float32(count / max(_total(weight), 1e-30))
+        spectrum = x[row].reshape(-1)
+        for i in range(size):
+            own = weight[i] * scale
+            depth = min(max(flux[row, i] - np.float32(1), -deepest), deepest)
+            spectrum[2 * i] = unit * depth * own if valid[row, i] else np.float32(0)
+            spectrum[2 * i + 1] = own
 
 
 def network_input(
@@ -231,20 +311,30 @@ def network_input(
     log_noise : ndarray of float32, shape (n,)
     """
     raw = configuration.network == "seed"
-    planes = 2 if configuration.validity_channel and not raw else 1
-    x = np.empty((*valid.shape, planes), np.float32)
-    log_noise = np.empty(len(valid), np.float32)
+    weighted = configuration.noise_weights and not raw
+    x = _aligned((*valid.shape, 1 if raw else 2))
+    noise = np.empty(len(valid), np.float32)
     for start in range(0, len(valid), _BLOCK):
         part = slice(start, start + _BLOCK)
-        spectra, seen = flux[part], valid[part]
+        seen = valid[part]
+        spectra = np.ascontiguousarray(flux[part], np.float32)
         if configuration.flatten:
             spectra = flatten(spectra, seen, configuration.flatten)
-        own = None if ivar is None else ivar[part]
+        shape = relative_ivar(None if ivar is None else ivar[part], seen)
+        noise[part] = noise_level(spectra, shape, seen)
         if raw:
             x[part] = np.nan_to_num(spectra)[..., None]
-            log_noise[part] = np.log10(_measured(spectra, own, seen)[2])
-            continue
-        weighted, log_noise[part] = channels(spectra, own, seen, configuration.noise_weights)
-        x[part] = weighted[..., :planes]
-    with_noise = configuration.noise_weights and not raw
-    return [x, log_noise[:, None]] if with_noise else [x], log_noise
+        else:
+            _weigh(spectra, shape if weighted else np.ones_like(shape), noise[part], seen, x[part])
+    if not configuration.validity_channel:
+        x = x[..., :1]
+    log_noise = np.log10(noise)
+    return [x, log_noise[:, None]] if weighted else [x], log_noise
+
+
+def _aligned(shape: tuple[int, ...]) -> FloatArray:
+    """Make an array that TensorFlow takes as it is."""
+    size = 4 * math.prod(shape)
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size].view(np.float32).reshape(shape)

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from lake.errors import LacusError
 from lake.sdss import registry
 from lake.sdss._quiet import quiet_stderr, tame_logging
-from lake.sdss.augment import Augmentation, at_snr, augment
+from lake.sdss.augment import augment
+from lake.sdss.augmentation import Augmentation, at_snr
 from lake.sdss.calibration import (
     Temperature,
     abstention_threshold,
@@ -26,9 +27,9 @@ from lake.sdss.calibration import (
 )
 from lake.sdss.channels import network_input
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
-from lake.sdss.fit import BATCH, Progress, ahead, fit, forward, values
+from lake.sdss.fit import BATCH, Progress, ahead, fit, forward
 from lake.sdss.material import Material
-from lake.sdss.networks import build
+from lake.sdss.networks import build, values
 from lake.sdss.predictions import Predictions, predictions
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -116,7 +117,7 @@ class Trained:
             inputs, noise[part] = network_input(self.configuration, flux[part], one, valid[part])
             return part, inputs
 
-        for part, inputs in ahead(prepare, range(0, len(flux), BATCH), threads=2):
+        for part, inputs in ahead(prepare, range(0, len(flux), BATCH)):
             logits[part] = self._forward(inputs)
         return logits, noise
 
@@ -148,7 +149,7 @@ class Trained:
         return predictions(self.classes, probabilities, level, self.threshold)
 
     def predict_batches(self, batches: Iterable[Batch]) -> Iterator[Predictions]:
-        """Classify a stream of spectra in constant memory.
+        """Classify a stream of spectra in constant memory: that of three batches.
 
         Parameters
         ----------
@@ -160,8 +161,8 @@ class Trained:
         Predictions
             One per batch.
         """
-        for flux, valid, ivar in batches:
-            yield self.predict(flux, valid, ivar)
+        # One batch beside the next: at its beginning and its end a batch leaves processors idle.
+        yield from ahead(lambda batch: self.predict(*batch), batches, threads=2)
 
     def evaluate(
         self,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from lake.errors import LacusError
-from lake.sdss.augment import Augmentation
+from lake.sdss.augmentation import Augmentation
 
 NETWORKS = ("default", "seed")
 

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.sdss import checkpoint as checkpoints
+from lake.sdss.channels import ALIGNMENT
 from lake.sdss.configuration import Configuration
 from lake.sdss.material import Material
+from lake.sdss.networks import folded, in_training, values
 
 #: Called after every epoch: its number from 1, epochs at most, its line of the history.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -27,27 +29,36 @@ _MONITORED = 128
 
 
 def forward(network: Any) -> Forward:
-    """Trace a network once, for batches of one size, and feed it smaller ones padded."""
+    """Trace the prediction of a network that is trained no more."""
+    return _in_batches(network, folded(network))
+
+
+def _in_batches(network: Any, call: Callable[[Any], Any]) -> Forward:
+    """Trace what a network does once, for batches of one size, and feed it smaller ones padded."""
     import tensorflow as tf
 
     signature = [tf.TensorSpec((BATCH, *e.shape[1:]), tf.float32) for e in network.inputs]
-
-    @tf.function(input_signature=[signature])
-    def traced(inputs: Any) -> Any:
-        return network(inputs, training=False)
+    traced = tf.function(call, input_signature=[signature])
 
     def padded(inputs: list[npt.NDArray]) -> npt.NDArray[np.float32]:
         rows = len(inputs[0])
         if rows < BATCH:
             inputs = [np.concatenate([e, np.repeat(e[:1], BATCH - rows, 0)]) for e in inputs]
-        return np.asarray(traced([tf.convert_to_tensor(e) for e in inputs]).numpy()[:rows])
+        return np.asarray(traced([_tensor(e) for e in inputs]).numpy()[:rows])
 
     return padded
 
 
-def values(variables: list[Any]) -> list[npt.NDArray]:
-    """Copy Keras variables to NumPy."""
-    return [np.array(variable.value.numpy()) for variable in variables]
+def _tensor(array: npt.NDArray) -> Any:
+    """Hand an array to TensorFlow; where it lies as tensors do, it is not copied.
+
+    It must not be written to any more.
+    """
+    import tensorflow as tf
+
+    if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.convert_to_tensor(array)
 
 
 def fit(
@@ -71,13 +82,11 @@ def fit(
     best_epoch : int
         From 1.
     """
-    import tensorflow as tf
-
     configuration = material.configuration
     optimizer = _optimizer(configuration, material.steps)
     optimizer.build(network.trainable_variables)
     step = _training_step(network, optimizer, configuration.batch_size)
-    predict = forward(network)
+    predict = _in_batches(network, lambda inputs: network(inputs, training=False))
     weights = material.class_weights()
     monitored = [
         (inputs, material.truth[rows])
@@ -101,7 +110,7 @@ def fit(
         batches = material.batches(len(history))
         for rows, inputs in ahead(next, itertools.repeat(batches, material.steps)):
             truth = material.truth[rows]
-            results.append(step([tf.convert_to_tensor(e) for e in inputs], truth, weights[truth]))
+            results.append(step([_tensor(e) for e in inputs], truth, weights[truth]))
             count += len(rows)
         val_loss, val_accuracy = _monitor(predict, monitored)
         line = {
@@ -141,13 +150,14 @@ def _optimizer(configuration: Configuration, steps: int) -> Any:
 def _training_step(network: Any, optimizer: Any, size: int) -> Any:
     import tensorflow as tf
 
+    trained = in_training(network)
     spectra = [tf.TensorSpec((size, *e.shape[1:]), tf.float32) for e in network.inputs]
     numbers = [tf.TensorSpec(size, kind) for kind in (tf.int64, tf.float32)]
 
     @tf.function(input_signature=[spectra, *numbers])
     def step(inputs: Any, truth: Any, weight: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = network(inputs, training=True)
+            logits = trained(inputs, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
             loss = tf.reduce_mean(weight * losses)
         variables = network.trainable_variables

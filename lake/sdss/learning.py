@@ -4,6 +4,7 @@ What touches TensorFlow is imported when it is called.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from lake.sdss.preprocess import to_arrays
 from lake.sdss.steps import GRID
 
 if TYPE_CHECKING:
-    from lake.sdss.cnn import Trained
+    from lake.sdss.cnn import Batch, Trained
     from lake.sdss.predictions import Predictions
 
 #: Spectra per subclass, on average, below which the network learns letters.
@@ -332,9 +333,16 @@ def predict(
     trained: "Trained", batches: Iterable[pa.Table], model_id: str, model_release: str
 ) -> Iterator[pa.Table]:
     """Classify preprocessed spectra as they come: rows of sdss.cnn_predictions."""
-    for spectra in batches:
-        flux, ivar, valid = to_arrays(spectra)
-        yield prediction_rows(spectra, trained.predict(flux, valid, ivar), model_id, model_release)
+    waiting: deque[pa.Table] = deque()
+
+    def arrays() -> Iterator["Batch"]:
+        for spectra in batches:
+            waiting.append(spectra)
+            flux, ivar, valid = to_arrays(spectra)
+            yield flux, valid, ivar
+
+    for found in trained.predict_batches(arrays()):
+        yield prediction_rows(waiting.popleft(), found, model_id, model_release)
 
 
 #: Variants of the network that an ablation study trains beside the whole one.

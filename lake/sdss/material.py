@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.errors import LacusError
-from lake.sdss.augment import Augmentation, at_snr, augment
+from lake.sdss.augment import augment
+from lake.sdss.augmentation import Augmentation, at_snr
 from lake.sdss.channels import network_input
 from lake.sdss.configuration import Configuration
 

@@ -5,8 +5,11 @@ numbers of the process alone.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from lake.sdss.configuration import Configuration
 
@@ -84,6 +87,104 @@ def _seed_network(
     x = _dense(128, "hidden", seeds, "relu")(x)
     x = layers.Dropout(configuration.dropout, seed=next(seeds), name="dropout")(x)
     return Model([inputs], _dense(classes, "logits", seeds)(x), name="seed")
+
+
+def in_training(network: Any) -> Any:
+    """Give a network that trains the same weights in less time.
+
+    TensorFlow has an operation for the batch normalisation of a training step and one for its
+    gradient, where Keras puts it together of many that each go through all of the data.
+
+    Parameters
+    ----------
+    network : keras.Model
+
+    Returns
+    -------
+    keras.Model
+        Of the layers of `network`, but for those of normalisation, whose variables it uses; to
+        be called in training only. To rounding, it does what `network` does.
+    """
+    import tensorflow as tf
+    from keras import layers, models
+
+    class Fused(layers.Layer):
+        """A layer of batch normalisation over all but the last axis, in training."""
+
+        def __init__(self, plain: Any) -> None:
+            super().__init__()
+            self.plain = plain
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            plain = self.plain
+            outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+                x=inputs[:, None],
+                scale=plain.gamma.value,
+                offset=plain.beta.value,
+                mean=tf.zeros(0),
+                variance=tf.zeros(0),
+                epsilon=plain.epsilon,
+                is_training=True,
+            )
+            # Keras averages variances over n, the operation gives them over n - 1.
+            count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+            new = (mean, variance * (count - 1) / count)
+            for average, value in zip((plain.moving_mean, plain.moving_variance), new, strict=True):
+                average.assign(average * plain.momentum + value * (1 - plain.momentum))
+            return outputs[:, 0]
+
+    def fused(layer: Any) -> Any:
+        return Fused(layer) if isinstance(layer, layers.BatchNormalization) else layer
+
+    return models.clone_model(network, clone_function=fused)
+
+
+def folded(network: Any) -> Callable[[Any], Any]:
+    """Leave the batch normalisation that follows convolutions to their weights.
+
+    In prediction it is a linear function of each filter's output, so it can be part of the
+    filter (Jacob et al. 2018, CVPR, section 3.2): a fifth of the work is saved.
+
+    Parameters
+    ----------
+    network : keras.Model
+        With `Conv1D` layers that `BatchNormalization` layers follow directly; its weights of
+        now count.
+
+    Returns
+    -------
+    callable
+        From a list of tensors to the tensor that the network predicts, to rounding; for
+        `tf.function`, to which the weights are constants.
+    """
+    from keras import layers, models
+
+    def past(layer: Any, tensor: Any, **options: Any) -> Any:
+        normalises = isinstance(layer, layers.BatchNormalization)
+        return tensor if normalises else layer(tensor, **options)
+
+    twin = models.clone_model(network, call_function=past)
+    weights: list[Any] = []
+    for layer in network.layers:
+        if not isinstance(layer, layers.BatchNormalization):
+            weights.extend(values(layer.trainable_variables))
+            continue
+        # Layers stand in the order of their calls: the convolution's weights are the last.
+        *_, kernel, bias = weights
+        gamma, beta, mean, variance = values(layer.weights)
+        scale = gamma / np.sqrt(variance + np.float32(layer.epsilon))
+        weights[-2:] = kernel * scale, beta + (bias - mean) * scale
+
+    def call(inputs: Any) -> Any:
+        rest = twin.non_trainable_variables
+        return twin.stateless_call(weights, rest, inputs, training=False)[0]
+
+    return call
+
+
+def values(variables: list[Any]) -> list[npt.NDArray]:
+    """Copy Keras variables to NumPy."""
+    return [np.array(variable.value.numpy()) for variable in variables]
 
 
 def _initial(seeds: Iterator[int]) -> Any:

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from lake.sdss.augment import Augmentation, _moved, _normal, _wiggles, at_snr, augment
+pytest.importorskip("numba")
+
+from lake.sdss.augment import _distort, _move, _normal, _wiggles, augment
+from lake.sdss.augmentation import Augmentation, at_snr
 
 #: Nothing happens.
 STILL = Augmentation(
@@ -163,10 +166,17 @@ def test_noise_is_normal():
     assert abs(neighbours) < 0.01
 
 
+def wiggles(size, n, settings):
+    """What spectra without anything else are multiplied with, less 1."""
+    light = np.ones((n, size), np.float32)
+    _distort(light, *_wiggles(size, n, np.random.default_rng(0), settings))
+    return light - 1
+
+
 def test_wiggles_are_sums_of_half_waves():
     """Least squares with the waves themselves leave what straight lines between points do."""
     settings = replace(STILL, wiggle=1.0, wiggle_cycles=30)
-    found = _wiggles(2336, 50, np.random.default_rng(0), settings).astype(float)
+    found = wiggles(2336, 50, settings).astype(float)
     phase = np.linspace(0, np.pi, 2336)[:, None] * np.arange(1, 31)
     waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
     left = found.T - waves @ np.linalg.lstsq(waves, found.T, rcond=1e-6)[0]
@@ -175,12 +185,29 @@ def test_wiggles_are_sums_of_half_waves():
 
 
 def test_short_spectra_have_wiggles_too():
-    found = _wiggles(50, 4, np.random.default_rng(0), replace(STILL, wiggle=0.1))
+    found = wiggles(50, 4, replace(STILL, wiggle=0.1))
     assert found.shape == (4, 50)
     assert found.any(axis=1).all()
 
 
-def test_rows_are_displaced_by_their_own_pixels():
-    values, whole = np.arange(60).reshape(6, 10), np.array([0, 3, -2, 12, -12, 3])
-    place = np.clip(np.arange(10) - whole[:, None], 1, 9)
-    np.testing.assert_array_equal(_moved(values, whole), np.take_along_axis(values, place, axis=1))
+@pytest.mark.parametrize("whole", [0, 3, -2, 9, -9, 12, -12])
+def test_a_spectrum_is_displaced_by_pixels(whole):
+    values, moved = np.arange(10.0), np.empty(10)
+    _move(values, whole, moved)
+    np.testing.assert_array_equal(moved, values[np.clip(np.arange(10) - whole, 1, 9)])
+
+
+def test_fractions_of_pixels_are_interpolated_and_need_both_neighbours():
+    flux, ivar = np.ones((200, 60), np.float32), np.zeros((200, 60), np.float32)
+    flux[:, 30] = 0.5
+    valid = np.ones(flux.shape, bool)
+    valid[:, 45] = False
+    moved, _, left = drawn((flux, ivar, valid), shift=2.0)
+    # The depth of a line goes to two neighbours, in parts that add up.
+    depth = np.where(left, 1 - moved, 0)[:, 20:40]
+    np.testing.assert_allclose(depth.sum(axis=1), 0.5, atol=5e-3)
+    assert ((depth > 0.01).sum(axis=1) <= 2).all()
+    centre = depth @ np.arange(20) / depth.sum(axis=1) - 10
+    assert centre.std() == pytest.approx(2, rel=0.15)
+    # A masked pixel takes two with it.
+    assert ((~left[:, 5:55]).sum(axis=1) == 2).all()

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+pytest.importorskip("numba")
+
 from lake.sdss.channels import channels, flatten, network_input, noise_level, relative_ivar
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
 
@@ -88,8 +90,9 @@ def test_quiet_pixels_count_more_when_noise_matters():
     np.testing.assert_allclose(even, 1, rtol=1e-5)
 
 
-def test_an_empty_spectrum_is_finite():
-    x, noise = channels(np.full((1, 50), np.nan), None, np.zeros((1, 50), bool))
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_an_empty_spectrum_is_finite(size):
+    x, noise = channels(np.full((1, size), np.nan), None, np.zeros((1, size), bool))
     assert not x.any()
     assert np.isfinite(noise).all()
 
@@ -166,6 +169,25 @@ def test_what_the_network_sees_is_the_plain_computation(width):
     np.testing.assert_allclose(x, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(noise, log_noise, atol=1e-5)
     np.testing.assert_array_equal(beside[:, 0], noise)
+
+
+def test_the_noise_is_a_second_difference_of_the_spectrum():
+    """Of an odd and an even number of them, in the middle of their order, to the last bit."""
+    rng = np.random.default_rng(0)
+    for size in (1000, 1001):
+        # Whole numbers: their differences are not rounded.
+        flux = rng.integers(-50, 50, (1, size)).astype(np.float32) / 64
+        valid = np.ones(flux.shape, bool)
+        middle = np.sort(np.abs(np.diff(flux[0], 2)))[(size - 2) // 2]
+        level = noise_level(flux, np.ones_like(flux), valid)
+        assert level[0] == np.float32(middle / (0.6745 * np.sqrt(6)))
+
+
+def test_a_bright_pixel_is_forgotten_behind_it():
+    flux = np.ones((1, 2000), np.float32)
+    flux[0, 100] = 1e9
+    flat = flatten(flux, np.ones(flux.shape, bool), 50)
+    np.testing.assert_allclose(flat[0, 250:], 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("width", [1, 7, 50, 400])

@@ -12,7 +12,7 @@ pytest.importorskip("lake.sdss.cnn")
 
 from lake.errors import LacusError
 from lake.sdss import cnn
-from lake.sdss.augment import Augmentation
+from lake.sdss.augmentation import Augmentation
 from lake.sdss.calibration import softmax
 from lake.sdss.cnn import CONFIGURATIONS, Configuration
 
@@ -81,13 +81,54 @@ def test_one_spectrum_or_many_gives_the_same(model):
     flux, ivar, valid, _ = stars(300, 3)
     whole = model.predict(flux, valid, ivar).probabilities
     single = model.predict(flux[4:5], valid[4:5], ivar[4:5]).probabilities
-    np.testing.assert_allclose(single[0], whole[4], rtol=1e-5)
+    np.testing.assert_array_equal(single[0], whole[4])
     streamed = model.predict_batches(
         (flux[part], valid[part], ivar[part]) for part in (slice(0, 130), slice(130, 300))
     )
     parts = [part.probabilities for part in streamed]
     assert [len(part) for part in parts] == [130, 170]
-    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5)
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("name", ["default", "seed"])
+def test_prediction_without_normalisation_is_that_of_the_network(name):
+    from lake.sdss.fit import BATCH, forward
+    from lake.sdss.networks import build
+
+    network = build(CONFIGURATIONS[name], 256, 4)
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+        if layer.name.startswith("normalisation"):
+            size = layer.gamma.shape
+            drawn = [rng.normal(1, 0.3, size), rng.normal(0, 0.3, size), rng.normal(0, 1, size)]
+            layer.set_weights([*drawn, rng.uniform(0.2, 3, size)])
+    inputs = [rng.normal(0, 1, (BATCH, *e.shape[1:])).astype(np.float32) for e in network.inputs]
+    expected = network(inputs, training=False).numpy()
+    before = network.get_weights()
+    predict = forward(network)
+    np.testing.assert_allclose(predict(inputs), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(predict([e[:5] for e in inputs]), expected[:5], rtol=1e-4, atol=1e-5)
+    for one, other in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["default", "seed"])
+def test_a_training_step_is_that_of_the_network(name):
+    import tensorflow as tf
+
+    from lake.sdss.networks import build, in_training
+
+    def after(give):
+        network = build(replace(CONFIGURATIONS[name], dropout=0.0), 256, 4)
+        rng = np.random.default_rng(0)
+        inputs = [rng.normal(1, 2, (16, *e.shape[1:])).astype(np.float32) for e in network.inputs]
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(give(network)(inputs, training=True) - 1))
+        gradients = tape.gradient(loss, network.trainable_variables)
+        return [*map(np.asarray, gradients), *network.get_weights()]
+
+    for ours, theirs in zip(after(in_training), after(lambda network: network), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
 def test_nothing_gives_nothing(model):
@@ -325,9 +366,11 @@ def test_wrong_input_is_refused():
         cnn.train(flux, ivar[:, :9], valid, classes, ["train"] * 9, QUICK)
 
 
-def test_tensorflow_is_imported_by_this_module_alone_and_in_silence():
+def test_what_the_extra_brings_is_imported_late_and_in_silence():
     code = (
-        "import sys; import lake.sdss, lake.sdss.networks, lake.sdss.fit, lake.sdss.material;"
+        "import sys; import lake.sdss, lake.sdss.learning, lake.sdss.networks;"
+        "assert 'numba' not in sys.modules;"
+        "import lake.sdss.fit, lake.sdss.material;"
         "assert not {'tensorflow', 'keras'} & set(sys.modules);"
         "import lake.sdss.cnn; assert 'tensorflow' in sys.modules"
     )

@@ -153,6 +153,31 @@ def test_apply_is_apply_batch_for_one():
     assert entries == log[0]
 
 
+def test_arrays_are_those_of_the_table():
+    """In pieces, cut out of longer ones, with unknown inverse variances and unknown validity."""
+
+    def column(kind, values):
+        whole = pa.array([[values[0][0]] * 3, *values], pa.list_(kind))
+        return pa.chunked_array([whole.slice(1, 2), whole.slice(3)])
+
+    table = pa.table(
+        {
+            "flux": column(pa.float32(), [[1, 2, 3], [4, 5, 6], [7, 8, 9]]),
+            "ivar": column(pa.float32(), [[1, 1, 2], None, [3, 4, 5]]),
+            "valid": column(
+                pa.bool_(), [[True, False, True], [False, None, True], [True, True, False]]
+            ),
+        }
+    )
+    flux, ivar, valid = to_arrays(table)
+    np.testing.assert_array_equal(flux, [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
+    np.testing.assert_array_equal(ivar, [[1, 1, 2], [np.nan] * 3, [3, 4, 5]])
+    np.testing.assert_array_equal(valid, [[1, 0, 1], [0, 0, 1], [1, 1, 0]])
+    assert (flux.dtype, ivar.dtype, valid.dtype) == (np.float32, np.float32, bool)
+    for array in to_arrays(SCHEMA.empty_table()):
+        assert array.shape == (0, 0)
+
+
 def test_a_moving_star_ends_where_a_resting_one_does():
     shift = 1 + 250 / 299792.458
     moving = star(1, sn=1e4, h_alpha=6564.63 * shift) | {"spec_id": "moving"}
