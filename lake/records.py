@@ -6,6 +6,7 @@ that was interrupted takes up the finished chunks of the one before.
 
 import contextlib
 import functools
+import hashlib
 import json
 import multiprocessing
 import os
@@ -28,7 +29,6 @@ from lake.formats.room import turn_over
 from lake.formats.source import load
 from lake.inputs import InputFile, RecordRole
 from lake.intake import Batch, refused
-from lake.opened import Opened, read_ahead
 from lake.plan import Identity, Record
 from lake.store import Store
 
@@ -148,8 +148,10 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
         # Parquet is written by a thread beside the parsing: it needs the interpreter hardly ever.
         writer = stack.enter_context(ThreadPoolExecutor(1))
         written: deque[tuple[int, Future[None]]] = deque()
-        for number, (opened, sha256) in enumerate(read_ahead(task.records), 1):
-            taken.append(_read(opened, sha256, role, columns, twin))
+        # Reading and hashing stay in this one: threads that take turns wait for each other longer
+        # than either takes.
+        for number, record in enumerate(task.records, 1):
+            taken.append(_read(record, role, columns, twin))
             places.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
             full = {n: c for n, c in columns.items() if last or c.list_bytes > _WRITE_BYTES}
@@ -171,26 +173,28 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
 
 
 def _read(
-    opened: Opened,
-    sha256: str,
+    record: Record,
     role: RecordRole,
     columns: Mapping[str, Columns],
     twin: Callable[[Record], Record | None] = lambda record: None,
 ) -> Record:
-    """Read one file: its rows go into the columns.
+    """Read one file: its checksum, and its rows into the columns.
 
     The rows of a file of the same bytes as one before, its twin, are there already.
     """
-    record, raw, problem = opened
     file = record.file
-    if problem is None and file.sha256 and sha256 != file.sha256:
-        problem = "was changed while it was being read"
-    if problem is not None:
-        return refused(record, problem)
+    try:
+        raw, found = _content(str(file.path))
+    except OSError as error:
+        return refused(record, f"cannot be read: {error.strerror or error}")
+    sha256 = hashlib.sha256(raw).hexdigest()
+    same = (found.st_size, found.st_mtime_ns) == (file.size, file.mtime_ns)
+    if not same or (file.sha256 and sha256 != file.sha256):
+        return refused(record, "was changed while it was being read")
     file = replace(file, sha256=sha256)
     record = replace(record, file=file)
-    if same := twin(record):
-        return replace(same, file=file)
+    if other := twin(record):
+        return replace(other, file=file)
     try:
         try:
             data = load(raw)
@@ -213,6 +217,23 @@ def _read(
         record, status="committed", reason=note, rows_read=number + len(out),
         rows_committed=number, rows_rejected=len(out),
     )  # fmt: skip
+
+
+def _content(path: str) -> tuple[bytes, os.stat_result]:
+    """Content of a file, and what the system says of it afterwards.
+
+    For a small file this takes half the time of a Python file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        size = os.fstat(descriptor).st_size
+        raw = os.read(descriptor, size)
+        # The system reads less at once than the largest files hold.
+        while len(raw) < size and (more := os.read(descriptor, size - len(raw))):
+            raw += more
+        return raw, os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _note_of(rejected: Sequence[Mapping[str, Any]]) -> str:
@@ -366,7 +387,7 @@ def read_own(
     files = [file for path in paths for file in inputs.files_below(path, role.suffixes)]
     for start in range(0, len(files), part):
         columns = {name: Columns(contracts.table(name), "own") for name in role.tables}
-        taken, listed = [], []
+        taken = []
         for path in files[start : start + part]:
             file = InputFile(path, mission, "own", role.name, {}, 0, 0, "")
             record = Record(file, role.version, "new")
@@ -376,9 +397,7 @@ def read_own(
                 taken.append(refused(record, f"cannot be read: {error.strerror or error}"))
                 continue
             file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
-            listed.append(replace(record, file=file))
-        for opened, sha256 in read_ahead(listed):
-            taken.append(_read(opened, sha256, role, columns))
+            taken.append(_read(replace(record, file=file), role, columns))
         batches = _batches(columns, columns, taken)
         tables = {
             name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()
