@@ -202,6 +202,29 @@ class Reading:
         except duckdb.Error as error:  # valid SQL may fail on a value, as a cast does
             raise UsageError(str(error)) from error
 
+    def stream(
+        self, query: str, params: Sequence[object] = (), *, rows: int
+    ) -> pa.RecordBatchReader:
+        """Query the lake into batches of at most so many rows, worked out as they are asked for.
+
+        Parameters
+        ----------
+        query : str
+        params : sequence
+            Values of the query's ``?``.
+        rows : int
+
+        Raises
+        ------
+        UsageError
+            If the query is not valid SQL on this lake.
+        """
+        try:
+            # A connection streams one result at a time; a relation with parameters none at all.
+            return self.reader().execute(query, list(params)).to_arrow_reader(rows)
+        except duckdb.Error as error:
+            raise UsageError(str(error)) from error
+
     def _for(self, at: int | str | None, apart: bool = False) -> duckdb.DuckDBPyConnection:
         """Give the connection that a query is asked on."""
         if at is not None:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from astropy.io import fits
 
+from lake import contracts
 from lake.home import Home, Source
 from lake.ingest import ingest
 from lake.sample.sdss import write_sample
@@ -160,7 +161,7 @@ def test_training_throughput(arrays):
 
 
 def test_prediction_throughput(arrays, tmp_path):
-    """From rows of the lake to rows of the lake, beside the traced network on tensors."""
+    """From rows to rows, in memory and from the lake, beside the traced network on tensors."""
     cnn = pytest.importorskip("lake.sdss.cnn")
     import tensorflow as tf
 
@@ -179,14 +180,18 @@ def test_prediction_throughput(arrays, tmp_path):
         name: pa.ListArray.from_arrays(ends, pa.array(values.reshape(-1)))
         for name, values in (("flux", flux), ("ivar", ivar), ("valid", valid))
     }
-    batch = pa.table(
-        {
-            "release": ["R"] * 1024,
-            "spec_id": [str(i) for i in range(1024)],
-            "file_sha256": ["f"] * 1024,
-            **lists,
-        }
-    )
+    schema = contracts.table("sdss.preprocessed_spectra").schema()
+    schema = pa.schema([f for f in schema if f.name not in ("n_valid", "snr")])
+    values = {"release": "R", "recipe": "default", "file_sha256": "f"}
+    rows = {name: [value] * 1024 for name, value in values.items()} | lists
+    batch = pa.table({"spec_id": [str(i) for i in range(1024)], **rows}).select(schema.names)
+    batch = batch.cast(schema)
+    store = Home(tmp_path).store
+    with store.stage("sdss.preprocessed_spectra", "R", schema) as stage:
+        for _ in range(count // 1024):
+            stage.write(batch.to_batches()[0])
+    with store.commit("spectra") as commit:
+        commit.add(stage.staged)
     traced = tf.function(lambda x: trained.network(x, training=False))
     inputs, _ = network_input(configuration, flux[:256], ivar[:256], valid[:256])
     tensors = [tf.constant(x) for x in inputs]
@@ -196,13 +201,19 @@ def test_prediction_throughput(arrays, tmp_path):
         for _ in range(count // 256):
             traced(tensors)
 
-    def ours():
-        parts = learning.predict(trained, (batch for _ in range(count // 1024)), "m", "R")
+    def taken(batches: Iterable[pa.Table]) -> None:
+        parts = learning.predict(trained, batches, "m", "R")
         assert sum(part.num_rows for part in parts) == count
 
-    least = side_by_side(4, ours=ours, network=network)
-    for clock, own, floor in zip(("of wall", "of processor"), *least.values(), strict=True):
-        print(
-            f"\nspectra per second {clock} time: prediction {count / own:.0f},"
-            f" the traced network {count / floor:.0f}, ratio {floor / own:.2f}"
-        )
+    def memory():
+        taken(batch for _ in range(count // 1024))
+
+    def lake():
+        reader = store.stream("FROM sdss.preprocessed_spectra WHERE release = ?", ["R"], rows=2048)
+        taken(pa.Table.from_batches([part]) for part in reader)
+
+    least = side_by_side(4, memory=memory, lake=lake, network=network)
+    for clock, *own, floor in zip(("of wall", "of processor"), *least.values(), strict=True):
+        print(f"\nspectra per second {clock} time: the traced network {count / floor:.0f}")
+        for place, each in zip(("memory", "the lake"), own, strict=True):
+            print(f"  prediction from {place} {count / each:.0f}, ratio {floor / each:.2f}")
