@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from lake import contracts, extensions
+from lake.binding import bound
 from lake.commit import current_snapshot
 from lake.errors import LacusError, UsageError
 
@@ -183,7 +184,10 @@ class Reading:
         """
         connection = self._for(at, apart)
         try:
-            relation = connection.sql(query, params=list(params) or None)
+            text = bound(query, params) if params else query
+            relation = (
+                connection.sql(query, params=list(params)) if text is None else connection.sql(text)
+            )
         except duckdb.Error as error:
             raise UsageError(str(error)) from error
         if relation is None:
@@ -197,7 +201,6 @@ class Reading:
         try:
             if not params:
                 return self.sql(query, at=at).to_arrow_table()
-            # A relation with parameters would be worked out row by row first.
             return self._for(at).execute(query, list(params)).to_arrow_table()
         except duckdb.Error as error:  # valid SQL may fail on a value, as a cast does
             raise UsageError(str(error)) from error
@@ -220,7 +223,7 @@ class Reading:
             If the query is not valid SQL on this lake.
         """
         try:
-            # A connection streams one result at a time; a relation with parameters none at all.
+            # A connection streams one result at a time.
             return self.reader().execute(query, list(params)).to_arrow_reader(rows)
         except duckdb.Error as error:
             raise UsageError(str(error)) from error
