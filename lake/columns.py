@@ -53,12 +53,13 @@ class Columns:
         self._hashes: list[str] = []
         self._numbers: list[int] = []
         self._tables: list[tuple[str, pa.Table]] = []
+        self._table_rows = 0
         self.list_bytes = 0
 
     @property
     def rows(self) -> int:
         """Rows gathered."""
-        return len(self._given) + sum(table.num_rows for _, table in self._tables)
+        return len(self._given) + self._table_rows
 
     def extend(self, rows: Sequence[Mapping[str, Any]] | pa.Table, sha256: str) -> None:
         """Add the rows of one file.
@@ -71,6 +72,7 @@ class Columns:
         if isinstance(rows, pa.Table):
             self._declared(dict.fromkeys(rows.column_names).keys())
             self._tables.append((sha256, rows))
+            self._table_rows += rows.num_rows
             self.list_bytes += rows.nbytes
             return
         for number, row in enumerate(rows, 1):
@@ -162,6 +164,7 @@ class Columns:
         self._hashes = [self._hashes[i] for i in keep]
         self._numbers = [self._numbers[i] for i in keep]
         self._tables = [(s, table) for s, table in self._tables if s not in hashes]
+        self._table_rows = sum(table.num_rows for _, table in self._tables)
 
 
 _MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError)

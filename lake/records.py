@@ -38,6 +38,8 @@ _CHUNK = 1000
 _MANY = 4000
 #: Rows are made Arrow once their lists hold this many bytes, which fit into a cache.
 _WRITE_BYTES = 1 << 22
+#: And rows once they are so many.
+_WRITE_ROWS = 1000
 #: Bytes that may wait to be written, if they are not all of one batch.
 _BEHIND_BYTES = 1 << 25
 #: Files between two reports of progress.
@@ -134,6 +136,7 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     store = Store(task.directory)
     columns = {name: Columns(contracts.table(name), task.release) for name in role.tables}
     taken: list[Record] = []
+    misfits: dict[str, str] = {}
     places: dict[Identity, int] = {}
 
     def twin(record: Record) -> Record | None:
@@ -154,10 +157,10 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
             taken.append(_read(record, role, columns, twin))
             places.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
-            full = {n: c for n, c in columns.items() if last or c.list_bytes > _WRITE_BYTES}
+            full = {n: c for n, c in columns.items() if last or _is_full(c)}
             if full:
                 size = sum(c.list_bytes for c in full.values())
-                batches = _batches(full, columns, taken)
+                batches = _batches(full, columns, taken, misfits)
                 written.append((size, writer.submit(_write, stages, batches)))
                 # A row group takes longer to write than its last rows to read.
                 while len(written) > 1 and sum(size for size, _ in written) > _BEHIND_BYTES:
@@ -168,6 +171,9 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
             future.result()
     staged = [stage.staged for stage in stages.values()]
     batch = Batch(taken, [s for s in staged if s is not None])
+    if misfits:  # of a file that is refused late, the large rows may be staged already
+        batch.refuse(misfits)
+        batch.whittle(store.stage)
     _note(task, batch)
     return batch
 
@@ -258,18 +264,26 @@ def _no_repeats(
             raise InputError(file.path, text, f"row {number}")
 
 
+def _is_full(columns: Columns) -> bool:
+    return columns.list_bytes > _WRITE_BYTES or columns.rows >= _WRITE_ROWS
+
+
 def _batches(
-    full: Mapping[str, Columns], columns: Mapping[str, Columns], taken: list[Record]
+    full: Mapping[str, Columns],
+    columns: Mapping[str, Columns],
+    taken: list[Record],
+    misfits: dict[str, str],
 ) -> dict[str, list[pa.RecordBatch]]:
     """What was gathered for some tables, as Arrow.
 
-    Files with a value that its column cannot hold are rejected; what else they gave is dropped
-    from all tables, or taken out of what is written when the ingest commits.
+    Files with a value that its column cannot hold are rejected, dropped from all tables and noted
+    in `misfits`.
     """
     while True:
         try:
             batches = {name: c.batches() for name, c in full.items()}
         except MisfitError as error:
+            misfits |= error.reasons
             for column in columns.values():
                 column.drop(error.reasons)
             batch = Batch(taken)
@@ -398,7 +412,7 @@ def read_own(
                 continue
             file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
             taken.append(_read(replace(record, file=file), role, columns))
-        batches = _batches(columns, columns, taken)
+        batches = _batches(columns, columns, taken, {})
         tables = {
             name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()
         }

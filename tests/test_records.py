@@ -54,8 +54,8 @@ def read(file: inputs.InputFile, data: bytes):
         )
         rows["sdss.loading_log"].append(
             {
-                "spec_id": name, "step_order": 1, "step_name": "load", "params_json": "{}",
-                "timestamp": records_time,
+                "spec_id": name, "step_order": "last" if size == "713" else 1,
+                "step_name": "load", "params_json": "{}", "timestamp": records_time,
             }
         )  # fmt: skip
     return {**rows, "rejected": rejected}
@@ -361,6 +361,25 @@ def test_progress_and_resume_end_in_the_same_lake(home, write, tmp_path, monkeyp
         ingest(home, "sdss", "R", interrupt)
     run(home)
     assert stored(home, "* EXCLUDE (file_row)") == undisturbed
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_file_that_is_refused_late_leaves_no_pixels(home, write, monkeypatch, interrupted):
+    monkeypatch.setattr(records, "_WRITE_BYTES", 20)  # pixels are staged after every file
+    for name, size in (("a", 10), ("b", 713), ("c", 12), ("d", 713)):
+        write(f"{name}.txt", f"{name},{size}\n")
+    if interrupted:
+        monkeypatch.setattr(ingest_module._Job, "_settle", lambda job: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ingest(home, "sdss", "R")
+        monkeypatch.undo()
+        monkeypatch.setattr("lake.sdss.ROLES", {"spectra": ROLE})
+        opened.clear()
+    outcome = run(home)
+    assert not (interrupted and opened), "what was staged before the interruption is used"
+    assert set(reasons(outcome)) == {"b.txt", "d.txt"}
+    for table in ROLE.tables:
+        assert home.sql(f"SELECT spec_id FROM {table} ORDER BY 1").fetchall() == [("a",), ("c",)]
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(home, write, monkeypatch):
