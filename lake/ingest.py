@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from lake import checks, contracts, inputs, ledger, records
+from lake import checks, chunks, contracts, inputs, ledger, records
 from lake.commit import Stage, Staged, merge
 from lake.conform import conform
 from lake.errors import InputError
@@ -151,7 +151,7 @@ class _Job:
                 self.batches[name] = [self._take_table(role, record) for record in new]
         self._recognise()
         if not self.todo.changed:
-            records.forget(self.store, self.mission, self.release)
+            chunks.forget(self.store, self.mission, self.release)
             return _nothing(self.todo)
         while True:
             self._settle()
@@ -167,7 +167,7 @@ class _Job:
         committed = [r for r in taken if r.status == "committed"]
         rejected = [r for r in taken if r.status != "committed"] + self.todo.unreadable
         snapshot = self._commit(committed, rejected)
-        records.forget(self.store, self.mission, self.release)
+        chunks.forget(self.store, self.mission, self.release)
         return Outcome(
             snapshot, committed, len(self.kept), rejected, len(self.gone), self.todo.copies
         )

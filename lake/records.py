@@ -7,11 +7,9 @@ that was interrupted takes up the finished chunks of the one before.
 import contextlib
 import functools
 import hashlib
-import json
 import multiprocessing
 import os
 import signal
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -21,9 +19,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from lake import contracts, inputs, migrate
+from lake import contracts, inputs
+from lake.chunks import finished, note, place
 from lake.columns import Columns, MisfitError
-from lake.commit import Stage, Staged
+from lake.commit import Stage
 from lake.errors import InputError
 from lake.formats.room import turn_over
 from lake.formats.source import load
@@ -88,9 +87,9 @@ def take(
         All files with their checksums, rejected ones with the reason.
     """
     mission = role.table.split(".")[0]
-    wanted = {_place(r): r for r in records}
-    batches = list(_finished(store.directory, mission, release, role, wanted))
-    done = {_place(r) for b in batches for r in b.records}
+    wanted = {place(r): r for r in records}
+    batches = list(finished(store.directory, mission, release, role, wanted))
+    done = {place(r) for b in batches for r in b.records}
     left = [r for place, r in wanted.items() if place not in done]
     tasks = [
         _Task(store.directory, mission, release, role.name, left[i : i + _CHUNK])
@@ -174,7 +173,7 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     if misfits:  # of a file that is refused late, the large rows may be staged already
         batch.refuse(misfits)
         batch.whittle(store.stage)
-    _note(task, batch)
+    note(task.directory, task.mission, task.release, role, batch)
     return batch
 
 
@@ -302,81 +301,6 @@ def _write(stages: Mapping[str, Stage], batches: Mapping[str, list[pa.RecordBatc
             stages[name].write(batch)
 
 
-def _place(record: Record) -> tuple[str, int, int, str]:
-    """What must be the same for a file to count as read: path, size, time, options."""
-    file = record.file
-    return (str(file.path), file.size, file.mtime_ns, file.options_json)
-
-
-def _heading(mission: str, release: str, role: RecordRole) -> dict[str, Any]:
-    """What must be the same for a finished chunk to be of use."""
-    return {
-        "mission": mission,
-        "release": release,
-        "role": role.name,
-        "version": role.version,
-        "contracts": migrate.digest(),
-    }
-
-
-def _note(task: _Task, batch: Batch) -> None:
-    """Leave a note that a chunk is finished; until it is there, the chunk counts for nothing."""
-    role = inputs.role(task.mission, task.role)
-    assert isinstance(role, RecordRole)
-    files = [
-        [*_place(r), r.file.sha256, r.status, r.reason, r.rows_read, r.rows_committed,
-         r.rows_rejected]
-        for r in batch.records
-    ]  # fmt: skip
-    content = _heading(task.mission, task.release, role) | {
-        "files": files,
-        "staged": [[s.table, s.path.name, s.rows] for s in batch.staged],
-    }
-    path = task.directory / "staging" / f"{uuid.uuid4()}.chunk.json"
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(new, path)
-
-
-def _finished(
-    directory: Path,
-    mission: str,
-    release: str,
-    role: RecordRole,
-    wanted: Mapping[tuple[str, int, int, str], Record],
-) -> Iterator[Batch]:
-    """Chunks that an earlier ingest of the release finished; those of no use any more go."""
-    heading = _heading(mission, release, role)
-    for path in sorted((directory / "staging").glob("*.chunk.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if any(content[k] != heading[k] for k in ("mission", "release", "role")):
-            continue
-        places = [tuple(entry[:4]) for entry in content["files"]]
-        staged = [
-            Staged(table, release, path.with_name(name), rows, contracts.table(table).schema())
-            for table, name, rows in content["staged"]
-        ]
-        same = all(content[k] == v for k, v in heading.items())
-        if same and all(p in wanted for p in places) and all(s.path.exists() for s in staged):
-            yield Batch(
-                [_restored(wanted[tuple(e[:4])], e[4:]) for e in content["files"]],
-                staged,
-            )
-        else:
-            path.unlink()
-            for left in staged:
-                left.path.unlink(missing_ok=True)
-
-
-def _restored(record: Record, rest: list[Any]) -> Record:
-    sha256, status, reason, read, committed, rejected = rest
-    file = replace(record.file, sha256=sha256)
-    return replace(
-        record, file=file, status=status, reason=reason, rows_read=read,
-        rows_committed=committed, rows_rejected=rejected,
-    )  # fmt: skip
-
-
 def read_own(
     role: RecordRole, paths: Iterable[Path], part: int = _CHUNK
 ) -> Iterator[tuple[dict[str, pa.Table], list[Record]]]:
@@ -417,13 +341,3 @@ def read_own(
             name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()
         }
         yield tables, taken
-
-
-def forget(store: Store, mission: str, release: str) -> None:
-    """Remove a release's finished chunks, once they are committed or of no use."""
-    for path in (store.directory / "staging").glob("*.chunk.json"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if (content["mission"], content["release"]) == (mission, release):
-            path.unlink()
-            for _, name, _ in content["staged"]:
-                path.with_name(name).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lake import contracts, inputs, records
+from lake import chunks, contracts, inputs
 from lake.contracts import literal
 from lake.errors import UsageError
 from lake.home import Home
@@ -94,7 +94,7 @@ def withdraw(home: Home, mission: str, release: str, waiting: Callable[[], None]
                 )
                 for name in ("meta.products", "meta.releases"):
                     commit.delete(name, "mission = ? AND release = ?", own)
-        records.forget(home.store, mission, release)
+        chunks.forget(home.store, mission, release)
     return found
 
 
