@@ -4,7 +4,6 @@ DuckDB works a query with parameters out before it makes a relation of it, and h
 by row: seventy times slower than the same query with the values in its text, and never streamed.
 """
 
-import math
 from collections.abc import Sequence
 
 from sqlglot import TokenType
@@ -12,6 +11,9 @@ from sqlglot.dialects import DuckDB
 from sqlglot.errors import TokenError
 
 from lake import contracts
+
+#: Kinds that DuckDB binds integers as, and bits without the sign.
+_INTEGERS = (("INTEGER", 31), ("BIGINT", 63))
 
 
 def bound(query: str, params: Sequence[object]) -> str | None:
@@ -25,8 +27,8 @@ def bound(query: str, params: Sequence[object]) -> str | None:
     Returns
     -------
     str or None
-        None where DuckDB itself has to bind them: a value is no text, number or truth value, or
-        there are not as many values as places.
+        None where DuckDB itself has to bind them: a value is no text, number or truth value,
+        places are numbered, or there are not as many values as places.
     """
     literals = [_literal(value) for value in params]
     try:
@@ -38,7 +40,7 @@ def bound(query: str, params: Sequence[object]) -> str | None:
         return None
     parts, end = [], 0
     for token, literal in zip(places, literals, strict=True):
-        if literal is None:
+        if literal is None or query[token.end + 1 : token.end + 2].isdigit():
             return None
         parts += [query[end : token.start], literal]
         end = token.end + 1
@@ -51,9 +53,11 @@ def _literal(value: object) -> str | None:
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, str):
-        return contracts.literal(value)
+        return contracts.literal(value) if "\0" not in value else None
     if type(value) is int:
-        return f"({value})"
+        kind = next((name for name, bits in _INTEGERS if -(2**bits) <= value < 2**bits), None)
+        return f"CAST({value} AS {kind})" if kind else None
     if isinstance(value, float):
-        return f"({value!r}::DOUBLE)" if math.isfinite(value) else f"('{value}'::DOUBLE)"
+        # As text: a number with a point is a DECIMAL first, which is not as fine.
+        return f"CAST('{float(value)!r}' AS DOUBLE)"
     return None

@@ -26,7 +26,11 @@ class Batch:
 
     records: list[Record]
     staged: list[Staged] = field(default_factory=list)
-    _whole: bool = field(default=True, init=False)
+    _whole: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A file that was refused late may have rows in what was staged before.
+        self._whole = all(r.status == "committed" for r in self.records)
 
     @property
     def standing(self) -> list[Record]:

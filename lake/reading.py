@@ -167,6 +167,8 @@ class Reading:
     ) -> duckdb.DuckDBPyRelation:
         """Query the lake; the relation gives `.pl()`, `.arrow()`, `.df()`, `.fetchall()`.
 
+        It is worked out when it is fetched; a value that cannot be cast, say, is told only then.
+
         Parameters
         ----------
         query : str

@@ -135,7 +135,6 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
     store = Store(task.directory)
     columns = {name: Columns(contracts.table(name), task.release) for name in role.tables}
     taken: list[Record] = []
-    misfits: dict[str, str] = {}
     places: dict[Identity, int] = {}
 
     def twin(record: Record) -> Record | None:
@@ -156,10 +155,16 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
             taken.append(_read(record, role, columns, twin))
             places.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
-            full = {n: c for n, c in columns.items() if last or _is_full(c)}
+            # Lists are often views of their file: none waits for long.
+            many = sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES
+            full = {
+                name: c
+                for name, c in columns.items()
+                if last or (many and c.list_bytes) or c.rows >= _WRITE_ROWS
+            }
             if full:
                 size = sum(c.list_bytes for c in full.values())
-                batches = _batches(full, columns, taken, misfits)
+                batches = _batches(full, columns, taken)
                 written.append((size, writer.submit(_write, stages, batches)))
                 # A row group takes longer to write than its last rows to read.
                 while len(written) > 1 and sum(size for size, _ in written) > _BEHIND_BYTES:
@@ -170,9 +175,6 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
             future.result()
     staged = [stage.staged for stage in stages.values()]
     batch = Batch(taken, [s for s in staged if s is not None])
-    if misfits:  # of a file that is refused late, the large rows may be staged already
-        batch.refuse(misfits)
-        batch.whittle(store.stage)
     note(task.directory, task.mission, task.release, role, batch)
     return batch
 
@@ -263,26 +265,20 @@ def _no_repeats(
             raise InputError(file.path, text, f"row {number}")
 
 
-def _is_full(columns: Columns) -> bool:
-    return columns.list_bytes > _WRITE_BYTES or columns.rows >= _WRITE_ROWS
-
-
 def _batches(
     full: Mapping[str, Columns],
     columns: Mapping[str, Columns],
     taken: list[Record],
-    misfits: dict[str, str],
 ) -> dict[str, list[pa.RecordBatch]]:
     """What was gathered for some tables, as Arrow.
 
-    Files with a value that its column cannot hold are rejected, dropped from all tables and noted
-    in `misfits`.
+    Files with a value that its column cannot hold are rejected and dropped from all tables; rows
+    of theirs that are staged already are taken out by `Batch.whittle`.
     """
     while True:
         try:
             batches = {name: c.batches() for name, c in full.items()}
         except MisfitError as error:
-            misfits |= error.reasons
             for column in columns.values():
                 column.drop(error.reasons)
             batch = Batch(taken)
@@ -336,7 +332,7 @@ def read_own(
                 continue
             file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
             taken.append(_read(replace(record, file=file), role, columns))
-        batches = _batches(columns, columns, taken, {})
+        batches = _batches(columns, columns, taken)
         tables = {
             name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()
         }

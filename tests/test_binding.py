@@ -35,12 +35,35 @@ def test_numbers_keep_their_place_beside_operators():
     assert duckdb.execute(bound("SELECT ? || 'b'", ["it's \\ '?'"])).fetchone() == ("it's \\ '?'b",)
 
 
+def test_floats_are_exact():
+    values = np.random.default_rng(0).uniform(size=2000).tolist()
+    query = f"SELECT {', '.join('?' * len(values))}"
+    assert list(duckdb.execute(bound(query, values)).fetchone()) == values
+    assert duckdb.execute(bound("SELECT ?", [np.float64(0.1)])).fetchone() == (0.1,)
+
+
+@pytest.mark.parametrize("value", [0, 5, -(2**31), 2**31, -(2**63), 2**63 - 1, 0.5, "a", True])
+def test_values_have_the_type_that_duckdb_binds(value):
+    for query in ("SELECT typeof(?)", "SELECT typeof(127::TINYINT || ?)"):
+        assert duckdb.execute(bound(query, [value])).fetchone() == (
+            duckdb.execute(query, [value]).fetchone()
+        )
+    if type(value) is int and abs(value) < 2**62:
+        query = "SELECT 255::UTINYINT + ?, typeof(100::SMALLINT * ?)"
+        theirs = duckdb.execute(query, [value, value % 99]).fetchone()
+        assert duckdb.execute(bound(query, [value, value % 99])).fetchone() == theirs
+
+
 @pytest.mark.parametrize(
     ("query", "params"),
     [
         ("SELECT ?", [datetime.date(2026, 1, 1)]),
         ("SELECT ?", [[1, 2]]),
         ("SELECT ?", [np.int64(1)]),
+        ("SELECT ?", [2**63]),
+        ("SELECT ?", ["a\0b"]),
+        ("SELECT ?1", ["a"]),
+        ("SELECT ?2, ?1", ["a", "b"]),
         ("SELECT ?", []),
         ("SELECT 1", ["a"]),
         ("SELECT $1", ["a"]),

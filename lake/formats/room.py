@@ -14,8 +14,6 @@ import numpy as np
 _BLOCK = 1 << 23
 #: Blocks that are remembered, to be used again.
 _MOST = 8
-#: References to a block that only this module knows: in the list, in the loop, in the call.
-_OWN = 3
 
 
 class _Blocks(threading.local):
@@ -66,13 +64,21 @@ def turn_over() -> None:
 def _free(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
     """Give a block that no array is part of any more, or a new one."""
     known = _blocks.known
-    for block in known:
-        if block.shape == shape and block.dtype == dtype and sys.getrefcount(block) <= _OWN:
+    for block, references in zip(known, _references(known), strict=True):
+        if block.shape == shape and block.dtype == dtype and references <= _OWN:
             return block
     block = np.empty(shape, dtype)
     known.append(block)
     del known[:-_MOST]
     return block
+
+
+def _references(blocks: list[np.ndarray]) -> list[int]:
+    return [sys.getrefcount(block) for block in blocks]
+
+
+#: What Python counts for a block that nothing but its list refers to.
+_OWN = _references([np.empty(1)])[0]
 
 
 def joined(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
