@@ -82,9 +82,10 @@ class Columns:
             self._numbers.append(row.get("file_row", number))
             for name in self._large:
                 value = row.get(name)
-                if value is None:
-                    continue
-                self.list_bytes += value.nbytes if isinstance(value, np.ndarray) else len(value)
+                if isinstance(value, np.ndarray):
+                    self.list_bytes += value.nbytes
+                elif isinstance(value, bytes):
+                    self.list_bytes += len(value)
 
     def _declared(self, names: Set[str]) -> None:
         if not names <= self._names:

@@ -69,11 +69,12 @@ class Stage:
         # Numbers in lists are pixels: no dictionary and no statistics help, and their bytes
         # compress by place. Most bits of a float are noise: what little zstd finds in them, LZ4
         # finds but for a fifteenth, and sooner.
-        self._plain = [f.name for f in self._whole if f not in lists] if lists else True
-        self._split = [
-            f"{f.name}.list.element" for f in lists if pa.types.is_floating(f.type.value_type)
-        ]
-        self._codecs = dict(map(_codec, self._whole))
+        self._scalars = [f.name for f in self._whole if f not in lists] if lists else True
+        self._split = [path for path, kind in map(_leaf, lists) if pa.types.is_floating(kind)]
+        self._codecs = {
+            path: "lz4" if kind == pa.float32() and path != field.name else "zstd"
+            for field, (path, kind) in zip(self._whole, map(_leaf, self._whole), strict=True)
+        }
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = self._pending_bytes = 0
 
@@ -92,8 +93,8 @@ class Stage:
     def _flush(self) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                self._path, self._whole, compression=self._codecs, use_dictionary=self._plain,
-                write_statistics=self._plain, use_byte_stream_split=self._split,
+                self._path, self._whole, compression=self._codecs, use_dictionary=self._scalars,
+                write_statistics=self._scalars, use_byte_stream_split=self._split,
             )  # fmt: skip
         table = _widened(pa.Table.from_batches(self._pending), self._whole)
         self._writer.write_table(table, row_group_size=self._group)
@@ -122,14 +123,14 @@ class Stage:
         return Staged(self._table, self._release, self._path, self._rows, schema)
 
 
-def _codec(field: pa.Field) -> tuple[str, str]:
-    """Path of a column in a Parquet file, and what compresses it."""
+def _leaf(field: pa.Field) -> tuple[str, pa.DataType]:
+    """Path in a Parquet file, and type, of what a column holds, in lists or not."""
     path, kind = field.name, field.type
     while (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     ):
         path, kind = f"{path}.list.element", kind.value_type
-    return path, "lz4" if path != field.name and kind == pa.float32() else "zstd"
+    return path, kind
 
 
 def merge(

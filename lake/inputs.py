@@ -49,10 +49,13 @@ class InputFile:
         """Options in the one spelling that `meta.files` and fingerprints use."""
         return in_json(self.options)
 
-    def is_as_it_was(self) -> bool:
-        """Whether the file has the size and time of modification that it had when hashed."""
+    def is_as_it_was(self, found: os.stat_result | None = None) -> bool:
+        """Whether the file has the size and time of modification that it had when hashed.
+
+        What the system says of it now may be given.
+        """
         try:
-            found = self.path.stat()
+            found = found or self.path.stat()
         except OSError:
             return False
         return (found.st_size, found.st_mtime_ns) == (self.size, self.mtime_ns)

@@ -201,33 +201,8 @@ class Reading:
     ) -> pa.Table:
         """Query the lake into one Arrow table; see `sql`."""
         try:
-            if not params:
-                return self.sql(query, at=at).to_arrow_table()
-            return self._for(at).execute(query, list(params)).to_arrow_table()
+            return self.sql(query, params, at=at).to_arrow_table()
         except duckdb.Error as error:  # valid SQL may fail on a value, as a cast does
-            raise UsageError(str(error)) from error
-
-    def stream(
-        self, query: str, params: Sequence[object] = (), *, rows: int
-    ) -> pa.RecordBatchReader:
-        """Query the lake into batches of at most so many rows, worked out as they are asked for.
-
-        Parameters
-        ----------
-        query : str
-        params : sequence
-            Values of the query's ``?``.
-        rows : int
-
-        Raises
-        ------
-        UsageError
-            If the query is not valid SQL on this lake.
-        """
-        try:
-            # A connection streams one result at a time.
-            return self.reader().execute(query, list(params)).to_arrow_reader(rows)
-        except duckdb.Error as error:
             raise UsageError(str(error)) from error
 
     def _for(self, at: int | str | None, apart: bool = False) -> duckdb.DuckDBPyConnection:

@@ -386,14 +386,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(home, write, monkeypatc
     path = write("a.txt", "A,3\n")
     write("b.txt", "B,3\n")
 
-    def changed(name, content=records._content):
+    def changed(name, content=records.content):
         raw, found = content(name)
         if name != str(path):
             return raw, found
         path.write_text("A,4\nC,5\n", encoding="utf-8")
         return raw, path.stat()
 
-    monkeypatch.setattr(records, "_content", changed)
+    monkeypatch.setattr(records, "content", changed)
     assert reasons(run(home)) == {"a.txt": "was changed while it was being read"}
     monkeypatch.undo()
 
@@ -402,17 +402,17 @@ def test_a_file_that_cannot_be_read_is_named(home, write, monkeypatch):
     path = write("a.txt", "A,3\n")
     write("b.txt", "B,3\n")
 
-    def broken(name, content=records._content):
+    def broken(name, content=records.content):
         return 1 / 0 if name == str(path) else content(name)
 
-    monkeypatch.setattr(records, "_content", broken)
+    monkeypatch.setattr(records, "content", broken)
     with pytest.raises(ZeroDivisionError):
         ingest(home, "sdss", "R")
 
     def denied(name):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(records, "_content", denied)
+    monkeypatch.setattr(records, "content", denied)
     outcome = ingest(home, "sdss", "R")
     assert reasons(outcome)["a.txt"] == "cannot be read: Permission denied"
 

@@ -94,16 +94,16 @@ def test_a_query_is_streamed_a_part_at_a_time(tmp_path):
     store = Store(tmp_path / "lake")
     put(store, "R", "a", rows=5000)
     query = "SELECT name FROM csc.detections WHERE release = ? ORDER BY name"
-    first, second = (store.stream(query, ["R"], rows=1000) for _ in range(2))
+    first, second = (store.sql(query, ["R"], apart=True).to_arrow_reader(1000) for _ in range(2))
     # Results are read beside each other, and while others are asked for.
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if store.snapshot()]
     assert max(a.num_rows for a, _ in pairs) <= 2048  # DuckDB's own parts are whole
     assert all(a.equals(b) for a, b in pairs)
     names = [name for a, _ in pairs for name in a["name"].to_pylist()]
     assert names == sorted(f"S{i}" for i in range(5000))
-    assert store.stream(query, ["none"], rows=1000).read_all().num_rows == 0
+    assert store.sql(query, ["none"], apart=True).to_arrow_reader(1000).read_all().num_rows == 0
     with pytest.raises(UsageError, match="nowhere"):
-        store.stream("FROM nowhere", rows=1)
+        store.sql("FROM nowhere", apart=True)
 
 
 def test_a_lake_may_be_made_before_its_first_commit(tmp_path):

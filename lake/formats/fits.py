@@ -13,7 +13,7 @@ import pyarrow as pa
 from lake.errors import InputError
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_header import Header
-from lake.formats.fits_make import TABLES
+from lake.formats.fits_structure import TABLES
 from lake.formats.reader import TableReader
 from lake.formats.source import Source, label, load
 

@@ -14,7 +14,7 @@ from lake.formats.fits_columns import physical, to_arrow, variable
 from lake.formats.fits_header import BLOCK, Header, Malformed
 from lake.formats.fits_image import decompressed, pixels
 from lake.formats.fits_layout import Column, Layout
-from lake.formats.fits_make import TABLES, make_at
+from lake.formats.fits_structure import TABLES, structure_at
 from lake.formats.room import room
 
 # A batch holds at most about this much of the file, however many rows that is.
@@ -39,9 +39,9 @@ class HDU:
         self._data = data
         self._start = start
         with self._named():
-            self._make, self._data_start = make_at(data, start)
-            self._present(self._make.size)
-        self.end = self._data_start + -(-self._make.size // BLOCK) * BLOCK
+            self._structure, self._data_start = structure_at(data, start)
+            self._present(self._structure.size)
+        self.end = self._data_start + -(-self._structure.size // BLOCK) * BLOCK
 
     def __repr__(self) -> str:
         return f"<HDU {self.index} {self.name!r} {self.kind} of {self.path}>"
@@ -53,12 +53,12 @@ class HDU:
     @property
     def header(self) -> Header:
         """Its keywords."""
-        return self._make.header
+        return self._structure.header
 
     @property
     def shape(self) -> tuple[int, ...]:
         """NAXISn, last axis first; (rows, bytes of a row) of a table."""
-        return self._make.shape
+        return self._structure.shape
 
     @property
     def kind(self) -> str:
@@ -67,7 +67,7 @@ class HDU:
         ``image``, ``bintable``, ``table`` (an ASCII table), ``compressed_image`` (its tiles lie
         in a binary table), ``groups`` (random groups) or ``other``.
         """
-        return self._make.kind
+        return self._structure.kind
 
     def _present(self, size: int) -> None:
         """Raise Malformed if the file ends before data of this size."""
@@ -97,7 +97,7 @@ class HDU:
                 self.path, f"is {_article(self.kind)}, not a table", f"HDU {self.index}"
             )
         with self._named():
-            return self._make.layout
+            return self._structure.layout
 
     @property
     def rows(self) -> int:
@@ -126,7 +126,7 @@ class HDU:
     @property
     def data(self) -> bytes:
         """Data as they lie in the file, without what fills up the last block."""
-        return bytes(self._data[self._data_start : self._data_start + self._make.size])
+        return bytes(self._data[self._data_start : self._data_start + self._structure.size])
 
     @cached_property
     def heap(self) -> np.ndarray:
@@ -134,7 +134,7 @@ class HDU:
         table = self.shape[0] * self.shape[1]
         with self._named():
             start = self.header.integer("THEAP", table)
-            stop = table + self._make.integer("PCOUNT", 0)
+            stop = table + self._structure.integer("PCOUNT", 0)
         if stop <= start:
             return _NO_HEAP
         return np.frombuffer(self._data, np.uint8, stop - start, self._data_start + start)

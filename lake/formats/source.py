@@ -61,9 +61,7 @@ def load(source: Source, *, mapped: bool = False) -> bytes | mmap.mmap:
             with open(source, "rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         else:
-            # One unbuffered read: the buffered layer costs a third of it for small files.
-            with open(source, "rb", buffering=0) as file:
-                data = file.read()
+            data, _ = content(source)
     except OSError as error:
         raise InputError(label(source), f"cannot be read: {error.strerror}") from error
     if not len(data):
@@ -78,6 +76,27 @@ def load(source: Source, *, mapped: bool = False) -> bytes | mmap.mmap:
         if start.startswith(magic):
             raise InputError(label(source), f"is {what}, expected it plain or with gzip")
     return data
+
+
+def content(path: str | os.PathLike[str]) -> tuple[bytes, os.stat_result]:
+    """Content of a file, and what the system says of it afterwards.
+
+    For a small file this takes half the time of a Python file.
+
+    Raises
+    ------
+    OSError
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        size = os.fstat(descriptor).st_size + 1
+        # The system reads less at once than the largest files hold, and knows no size of pipes.
+        parts = [os.read(descriptor, size)]
+        while more := os.read(descriptor, size):
+            parts.append(more)
+        return b"".join(parts) if len(parts) > 1 else parts[0], os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_stream(source: Source) -> BinaryIO:

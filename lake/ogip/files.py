@@ -10,7 +10,7 @@ import pyarrow as pa
 from lake.errors import InputError
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
-from lake.formats.fits_make import TABLES
+from lake.formats.fits_structure import TABLES
 from lake.inputs import InputFile, Records
 from lake.ogip import arf, ebounds, pha, rmf
 from lake.ogip.cells import split

@@ -1,7 +1,7 @@
 """What the HDUs of a file are: told by their columns and keywords, never by the file's name."""
 
 from lake.formats.fits_hdu import HDU
-from lake.formats.fits_make import TABLES
+from lake.formats.fits_structure import TABLES
 from lake.ogip.keywords import text
 
 #: Columns without which a table is not what it says it is.

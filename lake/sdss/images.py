@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
-from lake.formats.fits_make import TABLES
+from lake.formats.fits_structure import TABLES
 from lake.sdss.metadata import Place, Row, text
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
 from lake.sdss.wavelengths import Unusable, of_header

@@ -23,7 +23,7 @@ import numpy as np
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_layout import Column, Layout
-from lake.formats.fits_make import TABLES
+from lake.formats.fits_structure import TABLES
 from lake.sdss.images import images, is_image
 from lake.sdss.metadata import Place, Row, text, whole
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed

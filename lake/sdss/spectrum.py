@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
-from lake.formats.fits_make import TABLES
+from lake.formats.fits_structure import TABLES
 from lake.sdss.metadata import Place, Row
 from lake.sdss.wavelengths import Grid, Unusable, of_header
 

@@ -151,7 +151,7 @@ PREPROCESSED = f"SELECT * FROM sdss.preprocessed_spectra WHERE release = ? AND r
 
 def stream(home: lake.Home, query: str, release: str) -> Iterator[pa.Table]:
     """Rows of a query on a release, a part at a time."""
-    for batch in home.store.stream(query, [release], rows=_PART):
+    for batch in home.store.sql(query, [release], apart=True).to_arrow_reader(_PART):
         yield pa.Table.from_batches([batch])
 
 

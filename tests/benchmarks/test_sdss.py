@@ -242,7 +242,8 @@ def test_prediction_throughput(arrays, tmp_path):
         taken(batch for _ in range(count // 1024))
 
     def lake():
-        reader = store.stream("FROM sdss.preprocessed_spectra WHERE release = ?", ["R"], rows=2048)
+        query = "FROM sdss.preprocessed_spectra WHERE release = ?"
+        reader = store.sql(query, ["R"], apart=True).to_arrow_reader(2048)
         taken(pa.Table.from_batches([part]) for part in reader)
 
     least = side_by_side(4, memory=memory, lake=lake, network=network)

@@ -8,13 +8,13 @@ import pytest
 from astropy.io import fits
 
 from lake.errors import InputError
-from lake.formats import fits_make
+from lake.formats import fits_structure
 from lake.formats.fits import FitsFile
 
 
 @pytest.fixture(autouse=True)
 def nothing_known():
-    fits_make._known.clear()
+    fits_structure._known.clear()
 
 
 def written(rows: int = 3, **keywords: object) -> bytes:
@@ -28,11 +28,11 @@ def written(rows: int = 3, **keywords: object) -> bytes:
 
 def test_files_with_the_same_header_share_what_it_says():
     first, second = (FitsFile(name, written()) for name in "ab")
-    assert first[1]._make is second[1]._make
+    assert first[1]._structure is second[1]._structure
     assert (second[1].path, second[1].shape, second[1].kind) == ("b", (3, 8), "bintable")
     assert second[1].columns == ("flux", "ivar")
     # Primary headers tell what was observed: they are not kept.
-    assert first[0]._make is not second[0]._make
+    assert first[0]._structure is not second[0]._structure
 
 
 def test_one_card_makes_a_difference():
@@ -55,7 +55,7 @@ def test_a_header_that_is_cut_off_is_not_kept():
     whole = written()
     with pytest.raises(InputError):
         FitsFile("cut", whole[: 2 * 2880 - 100])[1]
-    assert not fits_make._known
+    assert not fits_structure._known
     assert FitsFile("whole", whole)[1].rows == 3
 
 
@@ -67,8 +67,8 @@ def test_a_mapped_file_says_the_same(tmp_path):
         assert (mapped.shape, mapped.kind, mapped.columns) == ((3, 8), "bintable", ("flux", "ivar"))
 
 
-def test_makes_are_forgotten_before_they_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(fits_make, "_MOST", 5)
+def test_structures_are_forgotten_before_they_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(fits_structure, "_MOST", 5)
     for rows in range(1, 20):
         assert FitsFile("a", written(rows=rows))[1].rows == rows
-        assert 1 <= len(fits_make._known) <= 5
+        assert 1 <= len(fits_structure._known) <= 5

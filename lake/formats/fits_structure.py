@@ -15,13 +15,13 @@ from lake.formats.fits_layout import Cards, Layout, holds_image, read_layout
 TABLES = ("bintable", "table")
 _KINDS = {"BINTABLE": "bintable", "A3DTABLE": "bintable", "TABLE": "table", "IMAGE": "image"}
 _KINDS_AS_WRITTEN = {f"XTENSION= '{name:<8}'".encode(): kind for name, kind in _KINDS.items()}
-#: Cards at the beginning of an extension that makes are looked up by: to TFIELDS of a table.
+#: Cards at the beginning of an extension that structures are looked up by: to TFIELDS of a table.
 _FRONT = 8 * CARD
-#: Makes that are remembered.
+#: Structures that are remembered.
 _MOST = 512
 
 
-class Make:
+class Structure:
     """Structure of an HDU, as its header gives it.
 
     Parameters
@@ -49,10 +49,10 @@ class Make:
     def __init__(self, header: Header, primary: bool) -> None:
         self.header, self._primary = header, primary
         plain = _plain(_mandatory(header.raw, primary), primary)
-        self.axes, self.size = plain or self._structure()
+        self.axes, self.size = plain or self._counted()
         self.shape = self.axes[::-1]
 
-    def _structure(self) -> tuple[tuple[int, ...], int]:
+    def _counted(self) -> tuple[tuple[int, ...], int]:
         bitpix = self._front.get("BITPIX")
         if type(bitpix) is not int or bitpix not in PIXEL_DTYPES:
             raise Malformed(f"keyword BITPIX is {bitpix!r}, expected 8, 16, 32, 64, -32 or -64")
@@ -108,12 +108,12 @@ class Make:
         return read_layout(self._cards, self.shape[1], self.kind == "table")
 
 
-#: Makes by the front of their header, each with the whole of it, END card and padding included.
-_known: dict[bytes, tuple[bytes, Make]] = {}
+#: Structures by the front of their header, each with the whole of it, END and padding included.
+_known: dict[bytes, tuple[bytes, Structure]] = {}
 
 
-def make_at(data: bytes | mmap.mmap, start: int) -> tuple[Make, int]:
-    """Give the make of an HDU, and where its data begin.
+def structure_at(data: bytes | mmap.mmap, start: int) -> tuple[Structure, int]:
+    """Give the structure of an HDU, and where its data begin.
 
     Parameters
     ----------
@@ -124,29 +124,29 @@ def make_at(data: bytes | mmap.mmap, start: int) -> tuple[Make, int]:
 
     Returns
     -------
-    Make
+    Structure
     int
         Offset of the data.
 
     Raises
     ------
     Malformed
-        See `read_header` and `Make`.
+        See `read_header` and `Structure`.
     """
     # Primary headers tell what was observed: no two are alike.
     if not start or not isinstance(data, bytes):
         header, end = read_header(data, start)
-        return Make(header, start == 0), end
+        return Structure(header, start == 0), end
     front = data[start : start + _FRONT]
     if (known := _known.get(front)) and data.startswith(known[0], start):
         return known[1], start + len(known[0])
     header, end = read_header(data, start)
-    make = Make(header, False)
+    structure = Structure(header, False)
     if end <= len(data):
         if len(_known) >= _MOST:
             _known.clear()
-        _known[front] = data[start:end], make
-    return make, end
+        _known[front] = data[start:end], structure
+    return structure, end
 
 
 def _mandatory(raw: bytes, primary: bool) -> bytes:
