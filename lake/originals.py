@@ -5,7 +5,6 @@ package; `lake.export` writes any table as a table.
 """
 
 import importlib
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from lake import contracts
 from lake.errors import LacusError, UsageError
 from lake.export import Origin, citation_text
 from lake.store import Store
+from lake.whole import write_whole
 
 #: The sheet that says where the files of a folder come from, and what to cite for them.
 ORIGIN = "ORIGIN.txt"
@@ -103,10 +103,4 @@ def place(path: Path, content: bytes) -> None:
         if path.is_file() and path.read_bytes() == content:
             return
         raise LacusError(f"{path}: there is another file of this name already; it was left alone")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partly = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    try:
-        partly.write_bytes(content)
-        partly.replace(path)
-    finally:
-        partly.unlink(missing_ok=True)
+    write_whole(path, content)

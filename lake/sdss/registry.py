@@ -16,6 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 from lake.errors import LacusError
+from lake.whole import write_whole
 
 FORMAT = "lacus-sdss-cnn/1"
 
@@ -72,11 +73,9 @@ def write(
     """
     identifier = model_id(document)
     partial.replace(network_path(directory, identifier))
-    target = directory / f"{identifier}.json"
     content = {"format": FORMAT, "model": document, "circumstances": circumstances}
-    draft = target.with_suffix(".partial")
-    draft.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n", encoding="utf-8")
-    draft.replace(target)
+    text = json.dumps(content, sort_keys=True, indent=1) + "\n"
+    write_whole(directory / f"{identifier}.json", text)
     return identifier
 
 
