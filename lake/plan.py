@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from lake import inputs
-from lake.home import Home, Source
+from lake.home import Home
 from lake.inputs import InputFile, RecordRole, Role
+from lake.sources import Source
 from lake.store import Store
 
 #: Role, SHA-256, options as JSON, version of the reader.

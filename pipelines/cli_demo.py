@@ -8,7 +8,7 @@ import click
 import pyarrow as pa
 
 import lake
-from lake.home import Source
+from lake.sources import Source
 from pipelines import progress, show
 from pipelines.command import OK, SOME_REJECTED, Command, examples, in_home
 from pipelines.update import update

@@ -13,7 +13,8 @@ from lake.fetch.download import Report
 from lake.fetch.folder import ARCHIVE, Entry, Folder
 from lake.fetch.session import FetchError, Session
 from lake.fetch.settings import Settings, settings
-from lake.home import Home, Source, check_release
+from lake.home import Home
+from lake.sources import Source, check_release
 
 Parameters = Mapping[str, str]
 
