@@ -14,7 +14,6 @@ from lake.sample.spec_file import COADD, SPECOBJ, Value, spec_file
 from lake.sample.stars import LIGHT_KMS, TYPES, draw_stars, flux_density
 
 Size = Literal["small", "medium", "large"] | int
-IntArray = npt.NDArray[np.int64]
 
 RELEASE = "DR17-sample"
 SIZES = {"small": 160, "medium": 2_000, "large": 20_000}

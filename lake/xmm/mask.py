@@ -23,7 +23,6 @@ from lake.xmm.listed import is_list, read_list
 from lake.xmm.plane import Plane
 from lake.xmm.shapes import Regions, concatenate, of_sky_pixels
 
-Exclude = Literal["zeros", "ones"]
 Frame = Literal["fk5", "sky", "det"]
 
 #: Roles of regions, and the region tables that they go to.
