@@ -4,11 +4,13 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
+from lake.commit import now
 from lake.errors import LacusError, UsageError
 from lake.formats.columns import metadata
 
@@ -52,6 +54,20 @@ class Origin:
     created: str
     software: str
     citations: tuple[str, ...] = ()
+
+    @classmethod
+    def now(
+        cls,
+        title: str,
+        query: str,
+        *,
+        snapshot: int | None = None,
+        releases: Iterable[str] = (),
+        citations: Iterable[str] = (),
+    ) -> "Origin":
+        """Origin of what this version of the library makes at this moment."""
+        created, software = now().isoformat(timespec="seconds"), f"lacus {version('lacus')}"
+        return cls(title, query, snapshot, tuple(releases), created, software, tuple(citations))
 
 
 def citation_text(origin: Origin) -> str:

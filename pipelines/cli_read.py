@@ -4,7 +4,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -13,7 +13,7 @@ from lake.query import as_query
 from pipelines import progress, show
 from pipelines.command import Command, examples, in_home
 
-FORMAT = click.Choice(["table", "csv", "json", "parquet"])
+FORMAT = click.Choice(get_args(show.Format))
 
 
 @click.command(
@@ -115,7 +115,7 @@ def sql(
     home: lake.Home,
     query: str | None,
     at: str | None,
-    form: str,
+    form: show.Format,
     output: Path | None,
     init: bool,
 ) -> None:
@@ -137,7 +137,7 @@ def sql(
 
         show.arrow(queries.annotated(home.store, text, at=at).read_all(), "parquet")
         return
-    show.arrow(home.store.arrow(as_query(text), at=at), form)  # type: ignore[arg-type]
+    show.arrow(home.store.arrow(as_query(text), at=at), form)
 
 
 @click.command(
@@ -204,10 +204,7 @@ def _export(home: lake.Home, text: str, output: Path, at: str | None) -> None:
 
 def origin_of(home: lake.Home, text: str, at: str | None, title: str) -> Any:
     """Say where a product comes from: query, snapshot, releases, and what to cite."""
-    from importlib.metadata import version
-
     from lake import contracts, query
-    from lake.commit import now
     from lake.export import Origin
 
     missions = sorted({n.split(".")[0] for n in query.reads(text)} - {"meta"})
@@ -218,14 +215,12 @@ def origin_of(home: lake.Home, text: str, at: str | None, title: str) -> Any:
         at=at,
     ).fetchall()
     modules = [importlib.import_module(f"lake.{mission}") for mission in missions]
-    return Origin(
-        title=title,
-        query=text.strip(),
+    return Origin.now(
+        title,
+        text.strip(),
         snapshot=home.store.snapshot() if at is None else home.store.resolve(at),
-        releases=tuple(r for (r,) in releases if r.split(":")[0] in missions),
-        created=now().isoformat(timespec="seconds"),
-        software=f"lacus {version('lacus')}",
-        citations=tuple(text for module in modules for text in module.CITATIONS),
+        releases=(r for (r,) in releases if r.split(":")[0] in missions),
+        citations=(text for module in modules for text in module.CITATIONS),
     )
 
 
