@@ -146,7 +146,13 @@ def report(home: Home, now: float, told: Mapping[str, str]) -> None:
 
 
 def last_report(home: Home) -> dict[str, Any] | None:
-    """What `report` wrote last: ``at``, when (ISO 8601, UTC), and ``told``; None if nothing."""
+    """What `report` wrote last: ``at``, when (ISO 8601, UTC), and ``told``; None if nothing.
+
+    Raises
+    ------
+    LacusError
+        If somebody has written something else there.
+    """
     if not (home.root / _REPORT).exists():
         return None
     try:

@@ -193,6 +193,9 @@ def fetch(
 
     Raises
     ------
+    UsageError
+        If the archive, the release's name or a parameter is not valid, or the archive has nothing
+        of what is asked for.
     FetchError
         If nothing could be had.
     """
