@@ -4,7 +4,6 @@ A mission names its tables that can be written so, and what writes them, in ``EX
 package; `lake.export` writes any table as a table.
 """
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 from lake import contracts
 from lake.errors import LacusError, UsageError
 from lake.export import Origin, citation_text
+from lake.missions import offered
 from lake.store import Store
 from lake.whole import write_whole
 
@@ -38,9 +38,7 @@ def writer(table: str) -> WriteFiles | None:
     mission = table.partition(".")[0]
     if mission not in contracts.missions():
         return None
-    exports: Mapping[str, WriteFiles] = getattr(
-        importlib.import_module(f"lake.{mission}"), "EXPORTS", {}
-    )
+    exports: Mapping[str, WriteFiles] = offered(mission, "EXPORTS") or {}
     return exports.get(table)
 
 
