@@ -15,7 +15,7 @@ from pipelines.command import OK, SOME_REJECTED, Command, examples, in_home
 from pipelines.update import update
 
 if TYPE_CHECKING:
-    from lake.sample import Size
+    from lake.sample.sizes import Size
 
 SIZES = click.Choice(["small", "medium", "large"])
 
