@@ -8,7 +8,7 @@ ARCHIVES  where its releases can be fetched from (`lake.fetch.archives`)
 plot      draws the standard picture of an object: ``plot(home, identifier, release)``
 ========= ==========================================================================
 
-The first two are required. Whatever is offered stands in ``__all__``: what takes long to import
+The first two are required. ``__all__`` lists what is offered, so that what takes long to import
 (`lake.later`) is known without being imported.
 """
 
@@ -20,12 +20,11 @@ from lake import contracts
 
 def offered(mission: str, name: str) -> Any:
     """Give what a mission offers under a name; None if there is no such thing."""
-    package = importlib.import_module(f"lake.{mission}")
-    return getattr(package, name) if name in package.__all__ else None
+    return getattr(importlib.import_module(f"lake.{mission}"), name, None)
 
 
 def offering(name: str) -> list[str]:
-    """Missions that offer something under a name, in the order of their contracts."""
+    """Missions that list something under a name, in the order of their contracts."""
     return [
         mission
         for mission in contracts.missions()
