@@ -74,4 +74,4 @@ def as_row(model: ClassModel, release: str, snapshot: int | None = None) -> pa.T
         "iterations": mixture.n_iter,
         "converged": mixture.converged,
     }
-    return pa.Table.from_pylist([row], contracts.table("csc.mixture_models").schema())
+    return contracts.table("csc.mixture_models").arrow([row])

@@ -173,7 +173,7 @@ def pair(
         _paired(row, backgrounds, matrices, curves, given.get(row["file_sha256"], {}))
         for row in rows
     ]
-    return pa.Table.from_pylist(paired, contracts.table("ogip.pairs").schema())
+    return contracts.table("ogip.pairs").arrow(paired)
 
 
 def _with_range(area: Row) -> Row:

@@ -157,7 +157,7 @@ def _standing(
         context.log.info(text, model["trained_at"], 100 * share)
         return None
     context.log.info("%s", standing.tell(model) or "the model stands: nothing of it has changed")
-    return pa.Table.from_pylist([model], contracts.table("csc.mixture_models").schema())
+    return contracts.table("csc.mixture_models").arrow([model])
 
 
 @derived(

@@ -76,7 +76,7 @@ def figures(context: dg.AssetExecutionContext, home: lake.Home, release: str) ->
     shown = {
         row["name"]: dg.MetadataValue.path(str(home.root / row["paths"][0])) for row in shelf.rows
     }
-    rows = pa.Table.from_pylist(shelf.rows, contracts.table(name).schema())
+    rows = contracts.table(name).arrow(shelf.rows)
     return Computed({name: rows}, {name: shown}, shelf.files)
 
 
