@@ -277,10 +277,8 @@ def _noted(chosen: Row, misfit: str | None, where: str, problems: list[str]) -> 
     return chosen
 
 
-def _of_extension(rows: list[Row], extension: str | None) -> list[Row]:
+def _of_extension(rows: list[Row], extension: str) -> list[Row]:
     """Rows of the HDU that brackets name."""
-    if extension is None:
-        return rows
     name, _, version = (word.strip() for word in extension.partition(","))
     if name.isdigit():
         return [row for row in rows if row["hdu"] == int(name)]

@@ -153,7 +153,7 @@ def typed_columns(hdu: HDU) -> list[str]:
             same &= column.null is None or (
                 not column.pointer and exact(hdu, name, numbers(hdu, name))
             )
-        typed += [hdu.layout.by_name[name.casefold()].name] if same else []
+        typed += [about(hdu, name).name] if same else []
     return typed
 
 
