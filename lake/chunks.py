@@ -5,7 +5,6 @@ the files, their options, the reader and the contracts are the same.
 """
 
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from lake.inputs import RecordRole
 from lake.intake import Batch
 from lake.plan import Record
 from lake.store import Store
+from lake.whole import write_whole
 
 
 def place(record: Record) -> tuple[str, int, int, str]:
@@ -49,9 +49,7 @@ def note(directory: Path, mission: str, release: str, role: RecordRole, batch: B
         "staged": [[s.table, s.path.name, s.rows] for s in batch.staged],
     }
     path = directory / "staging" / f"{uuid.uuid4()}.chunk.json"
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(new, path)
+    write_whole(path, json.dumps(content))
 
 
 def finished(

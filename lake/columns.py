@@ -70,7 +70,7 @@ class Columns:
             If a row has a column that the contract does not declare.
         """
         if isinstance(rows, pa.Table):
-            self._declared(dict.fromkeys(rows.column_names).keys())
+            self._declared(set(rows.column_names))
             self._tables.append((sha256, rows))
             self._table_rows += rows.num_rows
             self.list_bytes += rows.nbytes
@@ -151,7 +151,7 @@ class Columns:
     def _values(self, column: Column) -> list[Any]:
         return [row.get(column.name) for row in self._given]
 
-    def _misfits(self, column: Column) -> "MisfitError":
+    def _misfits(self, column: Column) -> MisfitError:
         found: dict[str, str] = {}
         for sha256, value in zip(self._hashes, self._values(column), strict=True):
             if reason := _misfit(value, column):

@@ -6,7 +6,7 @@ so that another engine or a TAP service can read them as they are.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -107,6 +107,10 @@ class Table:
             [column.field() for column in self.columns],
             {b"name": self.name.encode(), b"description": self.description.encode()},
         )
+
+    def arrow(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Make Arrow rows of the table; a column that a row does not name is null there."""
+        return pa.Table.from_pylist(rows, self.schema())
 
     def ddl(self, catalog: str = "lake") -> Iterator[str]:
         """Statements that create the table with its partitioning."""

@@ -15,8 +15,7 @@ from lake.store import Store
 #: Columns that tell where a row comes from, not what it says.
 _PROVENANCE = {"file_sha256", "file_row", "model_id"}
 
-#: The UCD of the class of a row (without `meta.main` it is a runner-up or
-#: another vote).
+#: The UCD of the class of a row; without `meta.main` it is a runner-up or another vote.
 _CLASS = {"src.class;meta.main", "src.spType;meta.main"}
 #: By what reclassified rows are counted (releases and methods), and what their object is.
 _GROUPS, _OBJECT = {"meta.version", "meta.code"}, "meta.id;meta.main"

@@ -4,11 +4,13 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
+from lake.commit import now
 from lake.errors import LacusError, UsageError
 from lake.formats.columns import metadata
 
@@ -52,6 +54,20 @@ class Origin:
     created: str
     software: str
     citations: tuple[str, ...] = ()
+
+    @classmethod
+    def now(
+        cls,
+        title: str,
+        query: str,
+        *,
+        snapshot: int | None = None,
+        releases: Iterable[str] = (),
+        citations: Iterable[str] = (),
+    ) -> "Origin":
+        """Origin of what this version of the library makes at this moment."""
+        created, software = now().isoformat(timespec="seconds"), f"lacus {version('lacus')}"
+        return cls(title, query, snapshot, tuple(releases), created, software, tuple(citations))
 
 
 def citation_text(origin: Origin) -> str:
@@ -128,7 +144,6 @@ def has_format(path: Path) -> bool:
 
 def _writer(path: Path, origin: Origin) -> Writer:
     name = path.name.lower()
-    found = [writer for end, writer in {**WRITERS, **FOLDERS}.items() if name.endswith(end)]
     if not has_format(path):
         known = ", ".join([*WRITERS, *FOLDERS])
         raise UsageError(f"{path}: no format to export to; the name has to end in one of {known}")
@@ -136,7 +151,7 @@ def _writer(path: Path, origin: Origin) -> Writer:
         raise UsageError(f"{path}: there is no folder {path.parent}")
     if name.endswith(tuple(FOLDERS)):
         _check_replaceable(path, origin)
-    return found[0]
+    return next(write for end, write in {**WRITERS, **FOLDERS}.items() if name.endswith(end))
 
 
 def _check_replaceable(path: Path, origin: Origin) -> None:
@@ -198,10 +213,10 @@ def _with_positions(schema: pa.Schema) -> pa.Schema:
     """Give columns ``ra`` and ``dec`` of a free query, which have no UCD, the one they need."""
     for name, ucd in (("ra", "pos.eq.ra"), ("dec", "pos.eq.dec")):
         at = schema.get_field_index(name)
-        if at < 0 or not pa.types.is_floating(schema.field(at).type):
+        if at < 0:
             continue
-        if not metadata(schema.field(at), b"ucd"):
-            field = schema.field(at)
+        field = schema.field(at)
+        if pa.types.is_floating(field.type) and not metadata(field, b"ucd"):
             known = {**(field.metadata or {}), b"ucd": ucd.encode()}
             schema = schema.set(at, field.with_metadata(known))
     return schema
@@ -309,6 +324,7 @@ def _latex(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, ori
     )
 
 
+#: What writes each format, by the end of its name.
 WRITERS: dict[str, Writer] = {
     ".parquet": _parquet,
     ".csv": _csv,
@@ -321,5 +337,5 @@ WRITERS: dict[str, Writer] = {
     ".json": _json,
 }
 
-# Each makes a folder.
+#: Those that make a folder.
 FOLDERS: dict[str, Writer] = {".hats": _hats}

@@ -3,7 +3,6 @@
 import errno
 import functools
 import hashlib
-import importlib
 import json
 import os
 import stat
@@ -17,6 +16,7 @@ import pyarrow as pa
 from lake import contracts
 from lake.errors import UsageError
 from lake.formats.reader import TableReader
+from lake.missions import offered
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def roles(mission: str) -> Mapping[str, Role]:
     """
     if mission not in contracts.missions():
         raise UsageError(f"no mission {mission!r}; there are {', '.join(contracts.missions())}")
-    found: Mapping[str, Role] = importlib.import_module(f"lake.{mission}").ROLES
+    found: Mapping[str, Role] = offered(mission, "ROLES")
     return found
 
 

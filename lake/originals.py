@@ -4,8 +4,6 @@ A mission names its tables that can be written so, and what writes them, in ``EX
 package; `lake.export` writes any table as a table.
 """
 
-import importlib
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,9 @@ import pyarrow as pa
 from lake import contracts
 from lake.errors import LacusError, UsageError
 from lake.export import Origin, citation_text
+from lake.missions import offered
 from lake.store import Store
+from lake.whole import write_whole
 
 #: The sheet that says where the files of a folder come from, and what to cite for them.
 ORIGIN = "ORIGIN.txt"
@@ -38,9 +38,7 @@ def writer(table: str) -> WriteFiles | None:
     mission = table.partition(".")[0]
     if mission not in contracts.missions():
         return None
-    exports: Mapping[str, WriteFiles] = getattr(
-        importlib.import_module(f"lake.{mission}"), "EXPORTS", {}
-    )
+    exports: Mapping[str, WriteFiles] = offered(mission, "EXPORTS") or {}
     return exports.get(table)
 
 
@@ -103,10 +101,4 @@ def place(path: Path, content: bytes) -> None:
         if path.is_file() and path.read_bytes() == content:
             return
         raise LacusError(f"{path}: there is another file of this name already; it was left alone")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partly = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    try:
-        partly.write_bytes(content)
-        partly.replace(path)
-    finally:
-        partly.unlink(missing_ok=True)
+    write_whole(path, content)

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from lake import inputs
-from lake.home import Home, Source
+from lake.home import Home
 from lake.inputs import InputFile, RecordRole, Role
+from lake.sources import Source
 from lake.store import Store
 
 #: Role, SHA-256, options as JSON, version of the reader.
@@ -35,8 +36,9 @@ ORDER BY ALL
 #: Role, path, size, time of modification in ns, options as JSON, version of the reader: a
 #: registered file, as it is.
 _Stamp = tuple[str, str, int, int, str, int]
+#: What `_FILES` gives of a file: its stamp, then places among others.
 _Row = tuple[Any, ...]
-"""What `_FILES` gives of a file; the first six columns are its stamp."""
+_STAMP, _ROLE, _SHA256, _STATUS = slice(0, 6), 0, 6, 7
 
 
 @dataclass(frozen=True)
@@ -187,20 +189,20 @@ def _all_as_they_were(listings: "list[_Listing]", rows: Sequence[_Row]) -> bool:
     """
     if len(rows) != sum(len(listing.files) for listing in listings):
         return False
-    read = [(row[0], row[6]) for row in rows if row[7] != "superseded"]
+    read = [(row[_ROLE], row[_SHA256]) for row in rows if row[_STATUS] != "superseded"]
     if "" in {sha256 for _, sha256 in read} or len(set(read)) < len(read):
         return False
-    if not set(read).issuperset((row[0], row[6]) for row in rows):
+    if not set(read).issuperset((row[_ROLE], row[_SHA256]) for row in rows):
         return False
     now = {stamp for listing in listings for stamp in listing.stamps()}
-    return len(now) == len(rows) and now == {row[:6] for row in rows}
+    return len(now) == len(rows) and now == {row[_STAMP] for row in rows}
 
 
 def _nothing_new(rows: Sequence[_Row], mission: str, release: str) -> Plan:
     """Give the plan of a release of which every file is as the lake recorded it."""
     known = _Records(rows, mission, release)
-    kept = _Records([row for row in rows if row[7] == "committed"], mission, release)
-    refused = [_record(row, mission, release) for row in rows if row[7] == "rejected"]
+    kept = _Records([row for row in rows if row[_STATUS] == "committed"], mission, release)
+    refused = [_record(row, mission, release) for row in rows if row[_STATUS] == "rejected"]
     new = [Record(r.file, r.version, "new") for r in refused]
     return Plan(new, [], kept, refused, [], [], False, known, known)
 

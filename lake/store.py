@@ -220,7 +220,13 @@ class Store(Reading):
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the one lock of all writers: without it the catalogue loses commits."""
+        """Hold the one lock of all writers: without it the catalogue loses commits.
+
+        Raises
+        ------
+        LacusError
+            If another process has held it for an hour.
+        """
         lock = filelock.FileLock(self.directory / "lock", timeout=_LOCK_PATIENCE_S)
         try:
             lock.acquire()

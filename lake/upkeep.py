@@ -7,7 +7,6 @@ whatever is killed when; what a killed clean-up left undone, the next one does.
 import contextlib
 import glob
 import json
-import os
 import re
 import sqlite3
 import tempfile
@@ -25,6 +24,7 @@ from lake.errors import UsageError
 from lake.home import Home
 from lake.reading import Snapshot
 from lake.store import Store
+from lake.whole import write_whole
 
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: What this library and DuckLake call their files; a file of any other name is the user's own.
@@ -260,12 +260,10 @@ def _remembered(store: Store) -> list[str]:
 def _remember(store: Store, paths: Sequence[str]) -> None:
     """Note the files that have no name any more and are still there."""
     path = store.directory / _MEMORY
-    if not paths:
+    if paths:
+        write_whole(path, json.dumps(list(paths)))
+    else:
         path.unlink(missing_ok=True)
-        return
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(list(paths)), encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _prune(home: Home, folder: Path) -> None:

@@ -17,7 +17,9 @@ from typing import Any
 
 from lake import inputs
 from lake.errors import LacusError, UsageError
-from lake.home import Home, Source, Watching, check_release
+from lake.home import Home
+from lake.sources import Source, Watching, check_release
+from lake.whole import write_whole
 
 _REPORT = "watch.json"
 
@@ -136,18 +138,21 @@ def report(home: Home, now: float, told: Mapping[str, str]) -> None:
     told : mapping
         By ``mission:release`` or path, whatever is not simply up to date.
     """
-    home.root.mkdir(parents=True, exist_ok=True)
     said = {
         "at": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "told": dict(told),
     }
-    temporary = home.root / f".{_REPORT}.{os.getpid()}"
-    temporary.write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, home.root / _REPORT)
+    write_whole(home.root / _REPORT, json.dumps(said, indent=1, ensure_ascii=False))
 
 
 def last_report(home: Home) -> dict[str, Any] | None:
-    """What `report` wrote last: ``at``, when (ISO 8601, UTC), and ``told``; None if nothing."""
+    """What `report` wrote last: ``at``, when (ISO 8601, UTC), and ``told``; None if nothing.
+
+    Raises
+    ------
+    LacusError
+        If somebody has written something else there.
+    """
     if not (home.root / _REPORT).exists():
         return None
     try:

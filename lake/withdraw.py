@@ -100,26 +100,28 @@ def withdraw(home: Home, mission: str, release: str, waiting: Callable[[], None]
 
 def _recorded(home: Home, mission: str, release: str) -> dict[str, Any]:
     """What the lake has of a release."""
-    store, own = home.store, "mission = $1 AND release = $2"
+    store, of_release = home.store, f"release = {literal(release)}"
+    own = f"mission = {literal(mission)} AND {of_release}"
     there = {
         name for (name,) in store.sql("SELECT DISTINCT table_name FROM meta.columns").fetchall()
     }
-    counts = " UNION ALL ".join(
-        f"SELECT {literal(name)}, count(*) FROM {name} WHERE release = $2 AND $1 <> ''"
-        for name in _tables(mission)
-        if name in there
-    )
-    marks = (
-        f"SELECT 'files', count(*) FROM meta.files WHERE {own} AND status <> 'superseded'"
-        f" UNION ALL SELECT 'products', count(*) FROM meta.products WHERE {own}"
-        f" UNION ALL SELECT 'tables', count(*) FROM meta.releases WHERE {own}"
-    )
-    found = dict(store.sql(f"{marks} UNION ALL {counts}", [mission, release]).fetchall())
+    tables = [name for name in _tables(mission) if name in there]
+    counted = {name: f"{name} WHERE {of_release}" for name in tables}
+    counted |= {
+        "files": f"meta.files WHERE {own} AND status <> 'superseded'",
+        "products": f"meta.products WHERE {own}",
+        "releases": f"meta.releases WHERE {own}",
+    }
+    counts = (f"SELECT {literal(what)}, count(*) FROM {rows}" for what, rows in counted.items())
+    found = dict(store.sql(" UNION ALL ".join(counts)).fetchall())
     if not any(found.values()):
         return {}
-    files, products, _ = (found.pop(word) for word in ("files", "products", "tables"))
-    rows = {name: number for name, number in found.items() if number}
-    return {"rows": rows, "files": files, "products": products, "snapshot": store.snapshot()}
+    return {
+        "rows": {name: found[name] for name in tables if found[name]},
+        "files": found["files"],
+        "products": found["products"],
+        "snapshot": store.snapshot(),
+    }
 
 
 def _tables(mission: str) -> list[str]:

@@ -19,7 +19,7 @@ import dagster as dg
 
 import lake
 from lake import migrate, watch
-from lake.home import Watching
+from lake.sources import Watching
 from pipelines import jobs, metadata
 from pipelines.partitions import RELEASES
 from pipelines.resources import HomeResource

@@ -12,7 +12,7 @@ import click
 import duckdb
 
 import lake
-from lake.home import Source
+from lake.sources import Source
 from pipelines import (
     cli_demo,
     cli_fetch,

@@ -3,15 +3,19 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pyarrow as pa
 
 import lake
-from lake.home import Source
+from lake.sources import Source
 from pipelines import progress, show
 from pipelines.command import OK, SOME_REJECTED, Command, examples, in_home
 from pipelines.update import update
+
+if TYPE_CHECKING:
+    from lake.sample.sizes import Size
 
 SIZES = click.Choice(["small", "medium", "large"])
 
@@ -23,12 +27,12 @@ SIZES = click.Choice(["small", "medium", "large"])
 )
 @in_home
 @click.option("--size", type=SIZES, default="small", show_default=True)
-def demo(home: lake.Home, size: str) -> None:
+def demo(home: lake.Home, size: "Size") -> None:
     """Write sample inputs, ingest them, compute, and print what came out."""
     from lake.sample import write_samples
 
     with progress.shown("writing sample inputs"):
-        files = write_samples(home.root / "sample", size)  # type: ignore[arg-type]
+        files = write_samples(home.root / "sample", size)
     for file in files:
         home.add(Source(file.mission, file.release, file.role, (file.path,)))
         show.done(f"{file.mission} {file.release} {file.role}: {file.path}")
@@ -39,7 +43,7 @@ def demo(home: lake.Home, size: str) -> None:
     sys.exit(code)
 
 
-#: What the demo shows: a title, the tables that it is of, and the query.
+#: What the demo shows: titles, and the queries below them.
 _SHOWN = (
     (
         "Classes of the detections and sources (csc.class_summary, method posterior)",
@@ -120,12 +124,12 @@ def _show_demo(home: lake.Home) -> None:
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--size", type=SIZES, default="small", show_default=True)
 @click.option("--seed", type=int, default=42, show_default=True)
-def sample(directory: Path, size: str, seed: int) -> None:
+def sample(directory: Path, size: "Size", seed: int) -> None:
     """Only write the sample inputs, and print the commands that add them."""
     from lake.sample import write_samples
 
     with progress.shown("writing sample inputs"):
-        files = write_samples(directory, size, seed)  # type: ignore[arg-type]
+        files = write_samples(directory, size, seed)
     for file in files:
         words = ["lacus", "add", file.mission, file.release, file.role, str(file.path)]
         print(shlex.join(words))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import pyarrow as pa
@@ -10,6 +10,9 @@ import pyarrow as pa
 import lake
 from pipelines import progress, show
 from pipelines.command import SOME_REJECTED, Command, examples, in_home
+
+if TYPE_CHECKING:
+    from lake.csc.classify import Method
 
 #: Detections, sources or spectra that are shown on a terminal.
 _SHOWN_ROWS = 40
@@ -27,8 +30,8 @@ _SHOWN_ROWS = 40
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", default="reference", show_default=True, metavar="reference|lake|ID")
 @click.option(
-    "--method", type=click.Choice(["softmin", "posterior"]), default=None,
-    help="softmin by default; posterior needs a model of the lake.",
+    "--method", type=click.Choice(["softmin", "posterior"]), default="softmin", show_default=True,
+    help="posterior needs a model of the lake.",
 )  # fmt: skip
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every probability.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -36,7 +39,7 @@ def classify(
     home: lake.Home,
     file: Path,
     model: str,
-    method: str | None,
+    method: "Method",
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -50,14 +53,19 @@ def classify(
 
     trained = None
     if model != "reference":
-        trained = registry.load(home.models, _lake_model(home) if model == "lake" else model)
+        asked = _newest(home, "csc.mixture_models", "model") if model == "lake" else model
+        trained = registry.load(home.models, asked)
     table = own.read_own(file)
-    classified = own.classify_table(table, model=trained, method=method or "softmin")  # type: ignore[arg-type]
+    classified = own.classify_table(table, model=trained, method=method)
     masters = own.master_classes(classified)
     if output is not None:
+        from lake import csc
         from lake import export as exports
 
-        rows = exports.export(classified, output, _own_origin(file, model, classified))
+        ids = set(classified["model_id"].to_pylist())
+        command = f"lacus classify {file.name} --model {model}"
+        origin = _origin(f"Classes of {file.name}", command, ids, csc)
+        rows = exports.export(classified, output, origin)
         show.done(f"{output}: {show.count(rows, 'detection')}")
     if as_json:
         show.as_json({"detections": classified.to_pylist(), "sources": masters.to_pylist()})
@@ -66,37 +74,25 @@ def classify(
     _show_classes("Sources", masters, ["name", "detection_count"], "soft_master_class")
 
 
-def _lake_model(home: lake.Home) -> str:
+def _newest(home: lake.Home, models: str, noun: str) -> str:
+    """Model that was trained last, of those in a table."""
     found = home.sql(
-        "SELECT m.model_id FROM csc.mixture_models AS m JOIN meta.releases AS r"
-        " ON r.release = m.release AND r.table_name = 'csc.mixture_models'"
-        " ORDER BY r.snapshot DESC LIMIT 1"
+        f"SELECT m.model_id FROM {models} AS m JOIN meta.releases AS r"
+        " ON r.release = m.release AND r.table_name = ? ORDER BY r.snapshot DESC LIMIT 1",
+        [models],
     ).fetchone()
     if found is None:
-        raise lake.LacusError("this lake has no model yet; `lacus run` trains one")
+        mission = models.partition(".")[0]
+        raise lake.LacusError(f"this lake has no {noun} yet; `lacus run {mission}` trains one")
     return str(found[0])
 
 
-def _own_origin(file: Path, model: str, classified: pa.Table) -> Any:
-    from lake import csc
-
-    ids = set(classified["model_id"].to_pylist())
-    return _origin(
-        f"Classes of {file.name}", f"lacus classify {file.name} --model {model}", ids, csc
-    )
-
-
 def _origin(title: str, command: str, ids: Iterable[str], mission: Any) -> Any:
-    """Say where rows that are of no lake come from."""
-    from importlib.metadata import version
-
-    from lake.commit import now
+    """Say where rows that are of no lake come from: which command and models made them."""
     from lake.export import Origin
 
-    return Origin(
-        title, command, None, tuple(f"model:{i}" for i in sorted(ids)),
-        now().isoformat(timespec="seconds"), f"lacus {version('lacus')}", mission.CITATIONS,
-    )  # fmt: skip
+    models = [f"model:{i}" for i in sorted(ids)]
+    return Origin.now(title, command, releases=models, citations=mission.CITATIONS)
 
 
 def _show_classes(title: str, data: pa.Table, named: Sequence[str], chosen: str) -> None:
@@ -216,7 +212,7 @@ def predict(
     from lake import sdss
     from lake.sdss import learning
 
-    chosen = model or _newest_network(home)
+    chosen = model or _newest(home, "sdss.cnn_models", "network")
     trained = learning.load(home.models / "sdss", chosen)
     found, _, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))
     if output is not None:
@@ -227,17 +223,6 @@ def predict(
     else:
         _show_predictions(found)
     _end(rejected)
-
-
-def _newest_network(home: lake.Home) -> str:
-    found = home.sql(
-        "SELECT m.model_id FROM sdss.cnn_models AS m JOIN meta.releases AS r"
-        " ON r.release = m.release AND r.table_name = 'sdss.cnn_models'"
-        " ORDER BY r.snapshot DESC LIMIT 1"
-    ).fetchone()
-    if found is None:
-        raise lake.LacusError("this lake has no network yet; `lacus run sdss` trains one")
-    return str(found[0])
 
 
 def _all_parts(

@@ -1,19 +1,19 @@
 """Commands that read the lake: tables, SQL, exports, pictures."""
 
-import importlib
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 import lake
+from lake.missions import offered, offering
 from lake.query import as_query
 from pipelines import progress, show
 from pipelines.command import Command, examples, in_home
 
-FORMAT = click.Choice(["table", "csv", "json", "parquet"])
+FORMAT = click.Choice(get_args(show.Format))
 
 
 @click.command(
@@ -115,7 +115,7 @@ def sql(
     home: lake.Home,
     query: str | None,
     at: str | None,
-    form: str,
+    form: show.Format,
     output: Path | None,
     init: bool,
 ) -> None:
@@ -137,7 +137,7 @@ def sql(
 
         show.arrow(queries.annotated(home.store, text, at=at).read_all(), "parquet")
         return
-    show.arrow(home.store.arrow(as_query(text), at=at), form)  # type: ignore[arg-type]
+    show.arrow(home.store.arrow(as_query(text), at=at), form)
 
 
 @click.command(
@@ -204,28 +204,22 @@ def _export(home: lake.Home, text: str, output: Path, at: str | None) -> None:
 
 def origin_of(home: lake.Home, text: str, at: str | None, title: str) -> Any:
     """Say where a product comes from: query, snapshot, releases, and what to cite."""
-    from importlib.metadata import version
-
     from lake import contracts, query
-    from lake.commit import now
     from lake.export import Origin
 
-    missions = sorted({n.split(".")[0] for n in query.reads(text)} - {"meta"})
-    missions = [mission for mission in missions if mission in contracts.missions()]
+    read = {name.split(".")[0] for name in query.reads(text)}
+    missions = sorted(read & set(contracts.missions()))
     releases = home.sql(
         "SELECT DISTINCT mission || ':' || release FROM meta.releases WHERE mission <> 'meta'"
         " ORDER BY 1",
         at=at,
     ).fetchall()
-    modules = [importlib.import_module(f"lake.{mission}") for mission in missions]
-    return Origin(
-        title=title,
-        query=text.strip(),
+    return Origin.now(
+        title,
+        text.strip(),
         snapshot=home.store.snapshot() if at is None else home.store.resolve(at),
-        releases=tuple(r for (r,) in releases if r.split(":")[0] in missions),
-        created=now().isoformat(timespec="seconds"),
-        software=f"lacus {version('lacus')}",
-        citations=tuple(text for module in modules for text in module.CITATIONS),
+        releases=(r for (r,) in releases if r.split(":")[0] in missions),
+        citations=(text for mission in missions for text in offered(mission, "CITATIONS")),
     )
 
 
@@ -249,16 +243,14 @@ def plot(
     home: lake.Home, mission: str, identifier: str, release: str | None, output: Path | None
 ) -> None:
     """Draw the standard picture of one object: a source's classes, a spectrum with its lines."""
-    from lake import contracts, figures
+    from lake import figures
 
-    drawing = [
-        m for m in contracts.missions() if "plot" in importlib.import_module(f"lake.{m}").__all__
-    ]
+    drawing = offering("plot")
     if mission not in drawing:
         raise lake.UsageError(f"no pictures of {mission!r}; there are of {', '.join(drawing)}")
     name = re.sub(r"[^\w.+-]+", "_", identifier)
     path = output or Path(f"{mission}-{name}.png")
-    picture = importlib.import_module(f"lake.{mission}").plot(home, identifier, release)
+    picture = offered(mission, "plot")(home, identifier, release)
     show.done(str(figures.save(picture, path)))
 
 

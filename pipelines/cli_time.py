@@ -122,7 +122,7 @@ def diff(
     a: str,
     b: str,
     table: str | None,
-    form: str,
+    form: show.Format,
     summary: bool,
     output: Path | None,
 ) -> None:
@@ -138,7 +138,7 @@ def diff(
     if table is None:
         if summary or output is not None:
             raise lake.UsageError("--summary and --output go with a table")
-        show.arrow(differ.summary(home.store, a, b), form)  # type: ignore[arg-type]
+        show.arrow(differ.summary(home.store, a, b), form)
         return
     with progress.shown(f"comparing {table}"):
         found = differ.differences(home.store, a, b, table)
@@ -149,16 +149,16 @@ def diff(
         rows = exports.export(found.rows.to_reader(), output, origin)
         show.done(f"{output}: {show.count(rows, 'row')}")
         return
+    classes = found.classes
     if summary and form == "json":
-        classes = [] if found.classes is None else found.classes.to_pylist()
-        show.as_json({"table": table, "counts": found.counts, "classes": classes})
-    elif form == "table" or summary:
-        if found.classes is not None and (found.classes.num_rows or summary):
-            show.arrow(found.classes, form)  # type: ignore[arg-type]
-        if not summary:
-            show.arrow(found.rows, form)  # type: ignore[arg-type]
-    else:
-        show.arrow(found.rows, form)  # type: ignore[arg-type]
+        counted = [] if classes is None else classes.to_pylist()
+        show.as_json({"table": table, "counts": found.counts, "classes": counted})
+        return
+    # A person reads both tables; a program, one.
+    if classes is not None and (summary or (form == "table" and classes.num_rows)):
+        show.arrow(classes, form)
+    if not summary:
+        show.arrow(found.rows, form)
 
 
 @click.command(

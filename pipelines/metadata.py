@@ -7,9 +7,6 @@ import dagster as dg
 
 from lake import contracts, models
 
-#: Markdown longer than this hides behind a dialog in the UI.
-_AT_ONCE = 1000
-
 
 def column_schema(name: str) -> dg.TableSchema:
     """Columns of a table or view; a view's columns say what they are computed from."""

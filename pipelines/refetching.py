@@ -5,12 +5,11 @@ every night. The job only brings files: the sensor of `pipelines.automation` see
 what is thereby out of date.
 """
 
-import importlib
 from collections.abc import Iterator
 
 import dagster as dg
 
-from lake import contracts
+from lake.missions import offering
 from pipelines import progress
 from pipelines.resources import HomeResource
 
@@ -82,11 +81,7 @@ def _refetched(mission: str) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
     return refetch, ask
 
 
-_REFETCHED = [
-    _refetched(mission)
-    for mission in contracts.missions()
-    if "ARCHIVES" in importlib.import_module(f"lake.{mission}").__all__
-]
+_REFETCHED = [_refetched(mission) for mission in offering("ARCHIVES")]
 
 JOBS = [job for job, _ in _REFETCHED]
 SCHEDULES = [schedule for _, schedule in _REFETCHED]

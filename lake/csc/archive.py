@@ -19,6 +19,7 @@ from lake.errors import UsageError
 from lake.fetch.archives import Archive, Request, Result
 from lake.fetch.download import each
 from lake.fetch.folder import digest
+from lake.fetch.parts import bring_parts, is_here, state_of
 from lake.fetch.session import FetchError
 from lake.fetch.settings import Settings
 from lake.fetch.tables import keep_table
@@ -31,8 +32,8 @@ _RELEASES = {
 }
 _BANDS = "bhms"
 _LIMITS = ("", "_lolim", "_hilim")
-#: Numbers of the method's query; the name and the identifiers go before them.
 _IDENTIFIERS = ("o.obsid", "o.obi", "o.region_id")
+#: Numbers of the method's query; the name and the identifiers go before them.
 _NUMBERS = (
     "o.theta", "m.ra", "m.dec", "m.significance",
     "m.likelihood", "o.src_area_b", "o.flux_aper_b", "o.hard_hm", "o.hard_hs", "o.hard_ms",
@@ -105,7 +106,7 @@ class _Asked:
             lambda done: request.report("counts", done, len(self.bands)),
         ):  # fmt: skip
             raise failure
-        return sorted(found, key=lambda slice: slice.band.low)
+        return sorted(found, key=lambda part: part.band.low)
 
     def weigh(self, band: Band) -> Iterator[_Slice]:
         """Slices of a band that hold some rows, and not too many."""
@@ -133,40 +134,39 @@ class _Asked:
             short = [f"{v:.9g}" if isinstance(v, float) else v for v in row.values()]
             yield _Slice(band, adql, rows, digest([adql, rows, *short]))
 
-    def bring(self, slice: _Slice, names: set[str]) -> None:
+    def bring(self, part: _Slice, names: set[str]) -> None:
         """Have the file of a slice; where the service cuts the answer, of its halves."""
-        here = self.request.folder.complete(slice.name)
-        if here is not None and here.stamp == slice.stamp:
+        if is_here(self.request, part):
             return
         try:
-            self._bring(slice, names)
+            self._bring(part, names)
         except Overflow:
-            halves = slice.band.halves()
+            halves = part.band.halves()
             if halves is None:
                 raise
-            names.discard(slice.name)
-            narrower = [part for half in halves for part in self.weigh(half)]
-            names.update(part.name for part in narrower)
-            for part in narrower:
-                self.bring(part, names)
+            names.discard(part.name)
+            narrower = [one for half in halves for one in self.weigh(half)]
+            names.update(one.name for one in narrower)
+            for one in narrower:
+                self.bring(one, names)
 
-    def _bring(self, slice: _Slice, names: set[str]) -> None:
+    def _bring(self, part: _Slice, names: set[str]) -> None:
         request = self.request
-        query = Query(self.url, slice.adql, max_rows=slice.rows + 1, version=slice.stamp)
-        with answer(request.session, query, request.folder, slice.name) as table:
-            if table.num_rows != slice.rows:
-                problem = f"{table.num_rows:,} rows of {slice.name} came; expected {slice.rows:,}"
+        query = Query(self.url, part.adql, max_rows=part.rows + 1, version=part.stamp)
+        with answer(request.session, query, request.folder, part.name) as table:
+            if table.num_rows != part.rows:
+                problem = f"{table.num_rows:,} rows of {part.name} came; expected {part.rows:,}"
                 raise QueryError(self.url, problem)
             table = _distinct(table)
             if self.cone is not None:
                 position = (np.asarray(table[name], np.float64) for name in ("ra", "dec"))
                 table = table.filter(pa.array(self.cone.holds(*position)))
             if not table.num_rows:
-                names.discard(slice.name)
+                names.discard(part.name)
                 return
             keep_table(
-                request.folder, slice.name, table, url=self.url, query=slice.adql,
-                stamp=slice.stamp, order=_KEY,
+                request.folder, part.name, table, url=self.url, query=part.adql,
+                stamp=part.stamp, order=_KEY,
             )  # fmt: skip
 
 
@@ -176,17 +176,8 @@ def fetch(request: Request) -> Result:
         return _fetch_own(request)
     asked = _Asked(request)
     slices = asked.slices()
-    names = {slice.name for slice in slices}
-    failures = each(
-        request.session, slices, lambda slice: asked.bring(slice, names),
-        lambda done: request.report("slices", done, len(slices)),
-    )  # fmt: skip
-    if slices and len(failures) == len(slices):
-        raise failures[0]
-    request.folder.keep(names)
-    if not failures:
-        forget_answers(request.folder)
-    return Result(_digest(slices), failures)
+    names = {part.name for part in slices}
+    return bring_parts(request, slices, names, lambda part: asked.bring(part, names), "slices")
 
 
 def state(request: Request) -> str:
@@ -197,11 +188,7 @@ def state(request: Request) -> str:
     """
     if "adql" in request.parameters:
         return now().isoformat()
-    return _digest(_Asked(request).slices())
-
-
-def _digest(slices: list[_Slice]) -> str:
-    return digest([slice.name, slice.stamp] for slice in slices)
+    return state_of(_Asked(request).slices())
 
 
 def _fetch_own(request: Request) -> Result:
@@ -233,8 +220,8 @@ def _distinct(table: pa.Table) -> pa.Table:
 
 def _service(request: Request) -> tuple[str, str]:
     """URL of the service and its schema, for a release; the release may have a suffix."""
-    known = re.match(r"CSC2\.[01](?![0-9])", request.release)
-    if known is None or known[0] not in _RELEASES:
+    known = re.match(rf"({'|'.join(map(re.escape, _RELEASES))})(?![0-9])", request.release)
+    if known is None:
         raise UsageError(
             f"the archive has the releases {' and '.join(_RELEASES)}, which may have a suffix, as"
             f" {next(iter(_RELEASES))}-orion; not {request.release!r}"

@@ -91,10 +91,7 @@ def responsibilities(model: ClassModel, table: pa.Table) -> pa.Table:
     """
 
     def evaluate(raw: FloatArray) -> FloatArray:
-        x, _ = model.normalisation.transform(raw)
-        values = np.exp(model.mixture.log_responsibilities(x))
-        values[np.isnan(x).all(axis=1)] = np.nan
-        return values
+        return model.mixture.responsibilities(model.normalisation.transform(raw)[0])
 
     return responsibilities_table(table, model.components, evaluate)
 

@@ -6,9 +6,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from lake.csc.features import CLASSES
-from lake.figures import draw_confusion, save, styled
-
-__all__ = ["confusion", "save"]
+from lake.figures import draw_confusion, styled
 
 
 @styled

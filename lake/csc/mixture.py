@@ -85,6 +85,12 @@ class Mixture:
         """Logarithms of p(component | observed features), shape (n, k); see `evaluate`."""
         return self.evaluate(x)[0]
 
+    def responsibilities(self, x: FloatArray) -> FloatArray:
+        """p(component | observed features), shape (n, k); NaN where a row has no feature."""
+        values = np.exp(self.log_responsibilities(x))
+        values[np.isnan(x).all(axis=1)] = np.nan
+        return values
+
     def predict(self, x: FloatArray) -> npt.NDArray[np.int32]:
         """Give the most probable component of each row, shape (n,), int32."""
         return self.evaluate(x)[0].argmax(axis=1).astype(np.int32)

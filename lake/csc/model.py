@@ -1,8 +1,6 @@
 """A trained classifier: plain numbers, read and written as canonical JSON."""
 
-import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lake.canonical import canonical_json, content_id
 from lake.csc.features import (
     CLASSES,
     FEATURES,
@@ -24,16 +23,6 @@ from lake.csc.threads import one_thread
 from lake.errors import LacusError
 
 _FORMAT = "lacus-csc-classifier/1"
-
-
-def canonical_json(numbers: Mapping[str, Any]) -> str:
-    """Write numbers so that equal content is equal text: sorted keys, no blanks, no NaN."""
-    return json.dumps(numbers, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def content_id(text: str) -> str:
-    """Give the first 16 hexadecimal digits of the SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

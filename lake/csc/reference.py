@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lake.canonical import canonical_json, content_id
 from lake.csc.classify import mixture_novelty
 from lake.csc.features import CLASSES, Normalisation
 from lake.csc.gaussian import log_sum_exp
 from lake.csc.mixture import Mixture
-from lake.csc.model import canonical_json, content_id
 from lake.csc.outcome import (
     NO_FEATURES,
     Scored,
@@ -119,10 +119,7 @@ class ReferenceModel:
         """Give cluster and responsibilities; see `lake.csc.classify.responsibilities`."""
 
         def evaluate(raw: FloatArray) -> FloatArray:
-            x, _ = self.normalisation.transform(raw)
-            values = np.exp(self.mixture.log_responsibilities(x))
-            values[np.isnan(x).all(axis=1)] = np.nan
-            return values
+            return self.mixture.responsibilities(self.normalisation.transform(raw)[0])
 
         return responsibilities_table(table, len(self.log_odds), evaluate)
 

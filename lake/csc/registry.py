@@ -9,6 +9,7 @@ from lake.commit import now
 from lake.csc.features import FEATURES
 from lake.csc.model import ClassModel
 from lake.errors import LacusError
+from lake.whole import write_whole
 
 
 def model_path(models: Path, model_id: str) -> Path:
@@ -19,10 +20,7 @@ def model_path(models: Path, model_id: str) -> Path:
 def save(model: ClassModel, models: Path) -> Path:
     """Write a model; a reader finds the whole file or none."""
     path = model_path(models, model.model_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(model.to_json(), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, model.to_json())
     return path
 
 
@@ -76,4 +74,4 @@ def as_row(model: ClassModel, release: str, snapshot: int | None = None) -> pa.T
         "iterations": mixture.n_iter,
         "converged": mixture.converged,
     }
-    return pa.Table.from_pylist([row], contracts.table("csc.mixture_models").schema())
+    return contracts.table("csc.mixture_models").arrow([row])

@@ -13,12 +13,12 @@ from lake.commit import now
 from lake.csc.sky import Band, angle, bands, separation
 from lake.errors import UsageError
 from lake.fetch.archives import Archive, Request, Result
-from lake.fetch.download import each
 from lake.fetch.folder import digest
+from lake.fetch.parts import bring_parts, is_here, state_of
 from lake.fetch.session import FetchError
 from lake.fetch.settings import Settings
 from lake.fetch.tables import keep_table
-from lake.fetch.tap import Query, answer, ask, forget_answers
+from lake.fetch.tap import Query, answer, ask
 
 #: One position for every source, whatever the order of the files.
 _SOURCES = """
@@ -69,8 +69,7 @@ def fetch(request: Request) -> Result:
     names = {batch.name for batch in batches}
 
     def match(batch: _Batch) -> None:
-        here = request.folder.complete(batch.name)
-        if here is not None and here.stamp == batch.stamp:
+        if is_here(request, batch):
             return
         numbers = pa.array(np.arange(batch.sources.num_rows), pa.int32())
         sources = batch.sources.select(["ra", "dec"]).add_column(0, "source", numbers)
@@ -85,21 +84,12 @@ def fetch(request: Request) -> Result:
                 stamp=batch.stamp, order=("name",),
             )  # fmt: skip
 
-    failures = each(
-        request.session, batches, match,
-        lambda done: request.report("batches of sources", done, len(batches)),
-    )  # fmt: skip
-    if len(failures) == len(batches):
-        raise failures[0]
-    request.folder.keep(names)
-    if not failures:
-        forget_answers(request.folder)
-    return Result(_digest(batches), failures)
+    return bring_parts(request, batches, names, match, "batches of sources")
 
 
 def state(request: Request) -> str:
     """Digest of the sources, and of when SIMBAD was last worked on."""
-    return _digest(_batches(request)[1])
+    return state_of(_batches(request)[1])
 
 
 def nearest(sources: pa.Table, found: pa.Table) -> pa.Table:
@@ -175,10 +165,6 @@ def _updated(request: Request) -> list[str]:
     except FetchError:  # if nothing goes there, the match will tell
         return [now().isoformat()]
     return [str(value) for value in row.values()]
-
-
-def _digest(batches: list[_Batch]) -> str:
-    return digest([batch.name, batch.stamp] for batch in batches)
 
 
 SIMBAD = Archive(

@@ -80,6 +80,8 @@ def bands(
     ra : ndarray, shape (n,)
         Degrees, 0 <= ra < 360.
     most : int
+    band : Band
+        What is cut; positions elsewhere are passed over.
 
     Yields
     ------

@@ -3,17 +3,17 @@
 A mission names its archives in ``ARCHIVES`` of its package.
 """
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lake import contracts
 from lake.errors import UsageError
 from lake.fetch.download import Report
 from lake.fetch.folder import ARCHIVE, Entry, Folder
 from lake.fetch.session import FetchError, Session
 from lake.fetch.settings import Settings, settings
-from lake.home import Home, Source, check_release
+from lake.home import Home
+from lake.missions import offered, offering
+from lake.sources import Source, check_release
 
 Parameters = Mapping[str, str]
 
@@ -140,12 +140,7 @@ class Fetched:
 
 def archives() -> dict[str, Archive]:
     """All archives by name, in the order of the missions."""
-    found: dict[str, Archive] = {}
-    for mission in contracts.missions():
-        package = importlib.import_module(f"lake.{mission}")
-        for archive in getattr(package, "ARCHIVES", ()):
-            found[archive.name] = archive
-    return found
+    return {a.name: a for mission in offering("ARCHIVES") for a in offered(mission, "ARCHIVES")}
 
 
 def archive(name: str) -> Archive:
@@ -192,6 +187,9 @@ def fetch(
 
     Raises
     ------
+    UsageError
+        If the archive, the release's name or a parameter is not valid, or the archive has nothing
+        of what is asked for.
     FetchError
         If nothing could be had.
     """

@@ -301,20 +301,3 @@ def _threads(session: Session, number: int, work: Callable[[], None]) -> Iterato
         raise
     for thread in threads:
         thread.join()
-
-
-def download_all(
-    session: Session, files: Sequence[Wanted], folder: Folder, report: Report, what: str = "files"
-) -> list[FetchError]:
-    """Bring files into a folder, some at a time; one that fails does not stop the others.
-
-    Returns
-    -------
-    list of FetchError
-        What could not be had, in the order of the files.
-    """
-    report(what, 0, len(files))
-    return each(
-        session, files, lambda wanted: download(session, wanted, folder),
-        lambda done: report(what, done, len(files)),
-    )  # fmt: skip

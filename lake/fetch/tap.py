@@ -21,10 +21,11 @@ import requests
 
 from lake.errors import InputError, LacusError
 from lake.fetch.download import Wanted, download
-from lake.fetch.folder import Folder, partial
+from lake.fetch.folder import Folder
 from lake.fetch.session import FetchError, Session, expect
 from lake.formats import read_votable
 from lake.formats.votable_write import write_votable
+from lake.whole import write_whole
 
 if TYPE_CHECKING:
     from pyvo.dal.tap import TAPQuery
@@ -222,9 +223,7 @@ class _Job:
             reason = f"the server answers {response.status_code}; expected 303 and a job's URL"
             raise FetchError(url, reason)
         self.url = urljoin(url, place)
-        part = partial(self.memory)
-        part.write_text(json.dumps({"url": self.url, "digest": self.digest}), encoding="utf-8")
-        part.replace(self.memory)
+        write_whole(self.memory, json.dumps({"url": self.url, "digest": self.digest}))
 
     def _result(self) -> Path:
         job = self._finished()

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from lake.errors import InputError
 from lake.formats._votable_header import Field
+from lake.formats.columns import list_parts, make_list
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -242,15 +243,7 @@ def wrap(
         return pa.FixedSizeListArray.from_arrays(pairs.ravel(), 2, mask=pa.array(~present))
     if field.is_complex:
         elements = pa.FixedSizeListArray.from_arrays(elements, 2)
-    return _list_array(counts // parts, elements, None if missing is None else pa.array(missing))
-
-
-def _list_array(
-    counts: npt.NDArray[np.int64], elements: pa.Array, missing: pa.BooleanArray | None = None
-) -> pa.ListArray:
-    offsets = np.zeros(len(counts) + 1, np.int32)
-    np.cumsum(counts, out=offsets[1:])
-    return pa.ListArray.from_arrays(pa.array(offsets), elements, mask=missing)
+    return make_list(elements, counts // parts, None if missing is None else pa.array(missing))
 
 
 def _scalars(cells: pa.StringArray, field: Field) -> pa.Array:
@@ -309,14 +302,14 @@ def _split_values(cells: pa.StringArray) -> pa.ListArray:
     lists = pc.ascii_split_whitespace(
         pc.ascii_trim_whitespace(pc.replace_substring(cells, ",", " "))
     )
-    return _list_array(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(), lists.flatten())
+    return make_list(*list_parts(lists))
 
 
 def _split_bits(cells: pa.StringArray) -> pa.ListArray:
     """Split into characters: bits stand together or apart."""
     packed = pc.fill_null(pc.replace_substring_regex(cells, r"[\s,]+", ""), "")
     characters = pa.array(list("".join(packed.to_pylist())), pa.string())
-    return _list_array(pc.utf8_length(packed).to_numpy(), characters)
+    return make_list(characters, pc.utf8_length(packed).to_numpy())
 
 
 def _split_strings(cells: pa.StringArray, field: Field) -> pa.Array:
@@ -329,4 +322,4 @@ def _split_strings(cells: pa.StringArray, field: Field) -> pa.Array:
     lists = pa.array(pieces, pa.list_(pa.string()))
     elements = finish_strings(lists.flatten(), field)
     counts = np.array([len(piece or ()) for piece in pieces], np.int64)
-    return _list_array(counts, elements, pc.is_null(lists))
+    return make_list(elements, counts, pc.is_null(lists))

@@ -27,6 +27,11 @@ def scan_parquet(source: Source, *, batch_rows: int = 50_000) -> TableReader:
         The file.
     batch_rows : int
         Rows in a batch, at most.
+
+    Raises
+    ------
+    InputError
+        It is not Parquet, or cut off.
     """
     path = label(source)
     if head(source, 4) != b"PAR1":

@@ -24,15 +24,6 @@ from lake.formats.columns import (
     text_bytes,
 )
 
-_DATATYPES = {
-    "S1": "boolean",
-    "u1": "unsignedByte",
-    ">i2": "short",
-    ">i4": "int",
-    ">i8": "long",
-    ">f4": "float",
-    ">f8": "double",
-}
 _ILLEGAL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{FFFE}\x{FFFF}]"
 
 

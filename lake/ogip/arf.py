@@ -43,7 +43,7 @@ def read(hdu: HDU) -> Areas:
     columns, typed = {}, []
     for name, field in (("ENERG_LO", "energ_lo"), ("ENERG_HI", "energ_hi")):
         columns[field], same = energies(hdu, name, warnings)
-        typed += [hdu.layout.by_name[name.casefold()].name] if same else []
+        typed += [about(hdu, name).name] if same else []
     unit = unit_of(area)
     factor = area_factor(unit)
     if factor is None:

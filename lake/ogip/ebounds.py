@@ -27,10 +27,10 @@ def read(hdu: HDU) -> tuple[dict[str, Any], list[str]]:
         if not hdu.rows or not about(hdu, name).scalar:
             raise wrong(hdu, name, "does not have one number in each of some rows")
         columns[field], same = energies(hdu, name, warnings)
-        typed += [hdu.layout.by_name[name.casefold()].name] if same else []
+        typed += [about(hdu, name).name] if same else []
     if "CHANNEL" in hdu:
         columns["channel"] = channel = whole_numbers(hdu, "CHANNEL")
-        typed += [hdu.layout.by_name["channel"].name] if exact(hdu, "CHANNEL", channel) else []
+        typed += [about(hdu, "CHANNEL").name] if exact(hdu, "CHANNEL", channel) else []
     else:
         columns["channel"] = np.arange(1, hdu.rows + 1, dtype=np.int32)
     known = {"extname": hdu.name or None, "n_channels": hdu.rows, **instrument(hdu.header)}

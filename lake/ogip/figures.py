@@ -10,11 +10,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from lake.errors import LacusError
-from lake.figures import INK, PALETTE, QUIET, TWO_COLUMNS, plain_ticks, save, styled
+from lake.figures import INK, PALETTE, QUIET, TWO_COLUMNS, plain_ticks, styled
 from lake.ogip.containers import EffectiveArea, Response
 from lake.ogip.grouping import group_fixed_width, group_min_significance, single_channels
-
-__all__ = ["coarse_response", "draw_area", "draw_counts", "draw_response", "save", "spectrum"]
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -18,11 +18,6 @@ from lake.ogip.containers import Response
 from lake.ogip.numbers import kept
 from lake.ogip.sorting import content
 
-TABLES_OF_FILES = (
-    "ogip.hdus", "ogip.spectra", "ogip.ebounds", "ogip.responses", "ogip.redistribution",
-    "ogip.effective_area",
-)  # fmt: skip
-
 
 class Refused(NamedTuple):
     """What cannot be taken of a file.
@@ -173,8 +168,8 @@ def records(file: InputFile, data: bytes) -> Records:
     Returns
     -------
     mapping of str to list of dict or pyarrow.Table
-        For each of `TABLES_OF_FILES`; ``rejected`` lists what cannot be taken of a file of
-        which something can.
+        By table, of those that the file has rows for; ``rejected`` lists what cannot be taken of
+        a file of which something can.
 
     Raises
     ------

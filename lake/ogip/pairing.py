@@ -173,7 +173,7 @@ def pair(
         _paired(row, backgrounds, matrices, curves, given.get(row["file_sha256"], {}))
         for row in rows
     ]
-    return pa.Table.from_pylist(paired, contracts.table("ogip.pairs").schema())
+    return contracts.table("ogip.pairs").arrow(paired)
 
 
 def _with_range(area: Row) -> Row:
@@ -277,10 +277,8 @@ def _noted(chosen: Row, misfit: str | None, where: str, problems: list[str]) -> 
     return chosen
 
 
-def _of_extension(rows: list[Row], extension: str | None) -> list[Row]:
+def _of_extension(rows: list[Row], extension: str) -> list[Row]:
     """Rows of the HDU that brackets name."""
-    if extension is None:
-        return rows
     name, _, version = (word.strip() for word in extension.partition(","))
     if name.isdigit():
         return [row for row in rows if row["hdu"] == int(name)]

@@ -6,7 +6,6 @@ whole: groups and elements of all energy bins lie one after the other, with offs
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,7 +153,7 @@ def typed_columns(hdu: HDU) -> list[str]:
             same &= column.null is None or (
                 not column.pointer and exact(hdu, name, numbers(hdu, name))
             )
-        typed += [hdu.layout.by_name[name.casefold()].name] if same else []
+        typed += [about(hdu, name).name] if same else []
     return typed
 
 
@@ -283,8 +282,3 @@ _ABOUT = (
     "grating", "hduclas3", "matrix_unit", "t_start", "t_stop", "lo_thres", "max_row_sum",
     "content_hash",
 )  # fmt: skip
-
-
-def with_identity(response: Response, **columns: Any) -> Response:
-    """Give the response with more columns in `about`."""
-    return replace(response, about={**response.about, **columns})

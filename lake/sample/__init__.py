@@ -2,9 +2,9 @@
 
 import importlib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Size = Literal["small", "medium", "large"]
+from lake.sample.sizes import Size
 
 
 class SampleFile(NamedTuple):

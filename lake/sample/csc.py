@@ -8,7 +8,7 @@ back into the columns of the catalogue from which the method derives them.
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,9 @@ import pyarrow.csv
 from lake import contracts
 from lake.csc.features import CLASSES, FEATURES, LOG_FEATURES
 from lake.csc.reference import ReferenceModel, load_reference
-from lake.errors import UsageError
 from lake.formats.votable_write import write_votable
 from lake.sample import csc_labels
+from lake.sample.sizes import Size, number_of
 from lake.sample.sky import (
     OBSERVATIONS_PER_STACK,
     SOURCES_PER_STACK,
@@ -30,8 +30,6 @@ from lake.sample.sky import (
     draw_sky,
     source_names,
 )
-
-Size = Literal["small", "medium", "large"] | int
 
 RELEASE = "CSC-sample"
 SIZES = {"small": 2_000, "medium": 50_000, "large": 1_000_000}
@@ -56,7 +54,7 @@ _COLUMNS = (
 _OF_ACIS = frozenset(_COLUMNS[_COLUMNS.index("src_area_b") : _COLUMNS.index("gti_start")])
 
 
-def write_sample(directory: Path, *, size: Size = "small", seed: int = 42) -> dict[str, Path]:
+def write_sample(directory: Path, *, size: Size | int = "small", seed: int = 42) -> dict[str, Path]:
     """Write detections and labels in the formats in which the archives give them.
 
     The same size and seed give the same bytes. Memory does not grow with the size.
@@ -80,9 +78,7 @@ def write_sample(directory: Path, *, size: Size = "small", seed: int = 42) -> di
     UsageError
         For an unknown size.
     """
-    count = SIZES.get(size, 0) if isinstance(size, str) else size
-    if count < 1:
-        raise UsageError(f"no sample of size {size!r}; there are {', '.join(SIZES)} and numbers")
+    count = number_of(size, SIZES)
     directory.mkdir(parents=True, exist_ok=True)
     paths = {
         "detections": directory / "csc_detections.vot",

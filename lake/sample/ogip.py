@@ -7,16 +7,14 @@ compared with it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from lake.errors import UsageError
+from lake.sample.sizes import Size, number_of
 from lake.sample.xray import THRESHOLD, Detector, absorbed_power_law, ccd
-
-Size = Literal["small", "medium", "large"] | int
 
 RELEASE = "SIM1"
 SIZES = {"small": 6, "medium": 60, "large": 600}
@@ -27,7 +25,7 @@ _CARDS = {"TELESCOP": "SIMSAT", "FILTER": "NONE", "HDUCLASS": "OGIP"}
 _WIDER, _SKY_RATE = 12.0, 0.004
 
 
-def write_sample(directory: Path, *, size: Size = "small", seed: int = 42) -> dict[str, Path]:
+def write_sample(directory: Path, *, size: Size | int = "small", seed: int = 42) -> dict[str, Path]:
     """Write spectra and responses of two simulated instruments.
 
     Of the CCD there is one source to an observation: ``simNNNNN.pi`` with background
@@ -54,9 +52,7 @@ def write_sample(directory: Path, *, size: Size = "small", seed: int = 42) -> di
     UsageError
         For an unknown size.
     """
-    count = SIZES.get(size, 0) if isinstance(size, str) else size
-    if count < 1:
-        raise UsageError(f"no sample of size {size!r}; there are {', '.join(SIZES)} and numbers")
+    count = number_of(size, SIZES)
     folder = directory / "spectra"
     folder.mkdir(parents=True, exist_ok=True)
     camera = ccd(320, 256, bottom=0.3, top=10.54, area=600)

@@ -2,19 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from lake.errors import UsageError
+from lake.sample.sizes import Size, number_of
 from lake.sample.spec_file import COADD, SPECOBJ, Value, spec_file
 from lake.sample.stars import LIGHT_KMS, TYPES, draw_stars, flux_density
-
-Size = Literal["small", "medium", "large"] | int
-IntArray = npt.NDArray[np.int64]
 
 RELEASE = "DR17-sample"
 SIZES = {"small": 160, "medium": 2_000, "large": 20_000}
@@ -35,7 +31,7 @@ _PARTIALREJECT, _BRIGHTSKY, _NODATA, _COMBINEREJ = (1 << bit for bit in (19, 23,
 _TEMPLATES = {"G2": "G2III (1)", "K1": "K1III (18322)", "K5": "K5III (120933)"}
 
 
-def write_sample(directory: Path, *, size: Size = "small", seed: int = 42) -> dict[str, Path]:
+def write_sample(directory: Path, *, size: Size | int = "small", seed: int = 42) -> dict[str, Path]:
     """Write spectra as the survey's archive has them, and a catalogue of their classes.
 
     The same size and seed give the same bytes. Every plate has stars of every type. Memory does
@@ -60,9 +56,7 @@ def write_sample(directory: Path, *, size: Size = "small", seed: int = 42) -> di
     UsageError
         For an unknown size.
     """
-    count = SIZES.get(size, 0) if isinstance(size, str) else size
-    if count < 1:
-        raise UsageError(f"no sample of size {size!r}; there are {', '.join(SIZES)} and numbers")
+    count = number_of(size, SIZES)
     folder, catalogue = directory / "spectra", directory / "sdss_labels.csv"
     folder.mkdir(parents=True, exist_ok=True)
     plates = max(6, round(0.6 * math.sqrt(count)), math.ceil(count / _FIBRES))

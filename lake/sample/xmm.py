@@ -7,17 +7,16 @@ about an arcsecond; the event list and the control points tell.
 
 import csv
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lake.errors import UsageError
 from lake.sample.epic_file import BIN, EVENTS, Exposure, event_file, image_file, mask_file
+from lake.sample.sizes import Size, number_of
 from lake.xmm.geometry import CAMERAS, Camera, DetectorFrame
 from lake.xmm.sky import directions, standard_coordinates
 
-Size = Literal["small", "medium", "large"] | int
 Floats = npt.NDArray[np.float64]
 
 RELEASE = "XMM-sample"
@@ -52,7 +51,7 @@ _OPTICS = {
 }
 
 
-def write_sample(directory: Path, *, size: Size = "small", seed: int = 42) -> dict[str, Path]:
+def write_sample(directory: Path, *, size: Size | int = "small", seed: int = 42) -> dict[str, Path]:
     """Write a mask, an image of each camera, an event list and control points.
 
     The same size and seed give the same bytes.
@@ -78,9 +77,7 @@ def write_sample(directory: Path, *, size: Size = "small", seed: int = 42) -> di
     UsageError
         For an unknown size.
     """
-    count = SIZES.get(size, 0) if isinstance(size, str) else size
-    if count < 1:
-        raise UsageError(f"no sample of size {size!r}; there are {', '.join(SIZES)} and numbers")
+    count = number_of(size, SIZES)
     rng = np.random.default_rng(seed)
     images, control = directory / "images", directory / "control"
     for folder in (images, control):

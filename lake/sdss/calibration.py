@@ -81,6 +81,11 @@ def fit_temperature(
     return Temperature(float(level - slope * centre), float(slope))
 
 
+def confidence_bins(confidence: FloatArray, bins: int) -> npt.NDArray[np.int64]:
+    """Bin of each confidence, shape (n,): of equal width between 0 and 1, closed above."""
+    return np.clip(np.ceil(np.asarray(confidence) * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
 def expected_calibration_error(confidence: FloatArray, correct: BoolArray, bins: int = 15) -> float:
     """Mean distance between confidence and accuracy (Guo et al. 2017, equation 3).
 
@@ -99,7 +104,7 @@ def expected_calibration_error(confidence: FloatArray, correct: BoolArray, bins:
     """
     if not len(confidence):
         return float("nan")
-    index = np.clip(np.ceil(np.asarray(confidence) * bins).astype(int) - 1, 0, bins - 1)
+    index = confidence_bins(confidence, bins)
     gap = np.bincount(index, np.asarray(correct, np.float64) - confidence, bins)
     return float(np.abs(gap).sum() / len(confidence))
 

@@ -26,7 +26,7 @@ from lake.sdss.calibration import (
     fit_temperature,
 )
 from lake.sdss.channels import network_input
-from lake.sdss.configuration import CONFIGURATIONS, Configuration
+from lake.sdss.configuration import Configuration
 from lake.sdss.fit import BATCH, Progress, ahead, fit, forward
 from lake.sdss.material import Material
 from lake.sdss.networks import build, values
@@ -37,8 +37,6 @@ with quiet_stderr():
     import keras
     import tensorflow as tf
 tame_logging()
-
-__all__ = ["CONFIGURATIONS", "Configuration", "Trained", "load", "train"]
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]

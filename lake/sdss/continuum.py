@@ -1,5 +1,6 @@
 """Normalisations: what is left of a spectrum's shape when its level is taken out."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -194,13 +195,6 @@ def normalise_minmax(spectra: Spectra, facts: Facts, *, fill: float) -> tuple[Sp
     usable = high > low
     low = np.where(usable, low, spectra.flux[:, :1])
     notes = {int(i): "constant flux: mapped to 0" for i in np.flatnonzero(~usable)}
-    shifted = Spectra(
-        spectra.wavelength,
-        spectra.flux - low,
-        spectra.ivar,
-        spectra.valid,
-        spectra.has_ivar,
-        spectra.n_pixels,
-    )
+    shifted = replace(spectra, flux=spectra.flux - low)
     scale = np.where(usable, high - low, 1.0)
     return divide(shifted, scale, np.ones_like(usable), fill), notes

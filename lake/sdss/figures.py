@@ -72,10 +72,12 @@ def example_spectrum(
 
     Parameters
     ----------
-    spectra, metadata, lines : pyarrow.Table
+    spectra, metadata : pyarrow.Table
         See `spectrum`.
     preprocessed : pyarrow.Table
         One row of sdss.preprocessed_spectra, by a recipe that ends on the common grid.
+    lines : pyarrow.Table
+        See `spectrum`.
     detected : pyarrow.Table, optional
         Rows of sdss.spectral_lines of this spectrum and recipe; features that were matched
         with a line are marked with triangles.

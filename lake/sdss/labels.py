@@ -9,9 +9,7 @@ import pyarrow as pa
 
 from lake import contracts
 from lake.sdss import mk
-from lake.sdss.label_catalogue import LABELS_ROLE, RADIUS_ARCSEC, read_labels
-
-__all__ = ["LABELS_ROLE", "match", "read_labels", "unmatched"]
+from lake.sdss.label_catalogue import RADIUS_ARCSEC
 
 _PARAMETERS = ("teff_k", "logg_cgs", "fe_h_dex")
 _OF_LABEL = (

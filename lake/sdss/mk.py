@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_LETTERS = "OBAFGKMLTY"
+#: Spectral classes from hot to cool (Gray & Corbally 2009, Stellar Spectral Classification; Y is
+#: from Cushing et al. 2011, ApJ 743, 50).
+LETTERS = "OBAFGKMLTY"
 _ROMAN = r"Ia-?0|I(?:ab|a|b)|(?:III|II|IV|VI|V)(?:ab|a|b)?|I"
 _WORDS = {"supergiant": "I", "subgiant": "IV", "giant": "III", "subdwarf": "VI", "dwarf": "V"}
 _PREFIXES = {"esd": "VI", "usd": "VI", "sd": "VI", "sg": "IV", "d": "V", "g": "III"}
@@ -19,19 +21,19 @@ _PREFIXES = {"esd": "VI", "usd": "VI", "sd": "VI", "sg": "IV", "d": "V", "g": "I
 # A subtype has one digit before the point: M31 and G102-30 are names, not classes.
 _NUMBER = r"\d(?:\.\d+)?(?!\d)"
 _WITH_SUBTYPE = re.compile(
-    rf"(?P<prefix>esd|usd|d/sd|sd|sg|d|g)?:?\s*(?P<letter>[{_LETTERS}])\s*(?P<subtype>{_NUMBER})"
-    rf"(?:\s*:?\s*[-/]\s*[{_LETTERS}]?{_NUMBER})*"  # F3/F5V, K0/1III: the first is taken
+    rf"(?P<prefix>esd|usd|d/sd|sd|sg|d|g)?:?\s*(?P<letter>[{LETTERS}])\s*(?P<subtype>{_NUMBER})"
+    rf"(?:\s*:?\s*[-/]\s*[{LETTERS}]?{_NUMBER})*"  # F3/F5V, K0/1III: the first is taken
     rf"[:?]*\s*(?:[epn]+(?=\(?[IV]))?\s*\(?(?P<luminosity>{_ROMAN})?(?P<rest>.*)"
 )
 # Without a number much else begins with one of the letters: only what is known may follow.
 _LETTER_ONLY = re.compile(
-    rf"(?P<prefix>esd|usd|sd|sg|d|g)?:?(?P<letter>[{_LETTERS}])(?P<subtype>)"
+    rf"(?P<prefix>esd|usd|sd|sg|d|g)?:?(?P<letter>[{LETTERS}])(?P<subtype>)"
     rf"\s*(?P<luminosity>{_ROMAN})?(?P<rest>[:?]?|[emnp]+|\s*star|\s*{'|'.join(_WORDS)})",
 )
 # kA2hA5mF0: types by the Ca II K line, by hydrogen and by metals.
-_AM = re.compile(rf"k(?P<k>[{_LETTERS}]\d\S*?)(?:h(?P<h>[{_LETTERS}]\d\S*?))?(?:m\S*)?")
+_AM = re.compile(rf"k(?P<k>[{LETTERS}]\d\S*?)(?:h(?P<h>[{LETTERS}]\d\S*?))?(?:m\S*)?")
 _REFERENCE = re.compile(rf"\s+\((?!(?:{_ROMAN})\)).*$")
-_DIRECTORY = re.compile(rf"[{_LETTERS}](?:{_NUMBER})?(?:{_ROMAN})?")
+_DIRECTORY = re.compile(rf"[{LETTERS}](?:{_NUMBER})?(?:{_ROMAN})?")
 # What stands for no class at all; that something is a star is none.
 _NOTHING = {"", "-", "--", "?", "nan", "none", "null", "n/a", "unknown", "star"}
 

@@ -15,16 +15,13 @@ from typing import Any
 
 import numpy.typing as npt
 
+from lake.canonical import canonical_json, content_id
 from lake.errors import LacusError
+from lake.whole import write_whole
 
 FORMAT = "lacus-sdss-cnn/1"
 
 _OBJECT_ID = re.compile(rb',\s*"shared_object_id": \d+')
-
-
-def canonical_json(content: Mapping[str, Any]) -> str:
-    """Write content so that what is equal has equal text: sorted keys, no blanks, no NaN."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def network_digest(file: Path, weights: Iterable[npt.NDArray]) -> str:
@@ -40,11 +37,6 @@ def network_digest(file: Path, weights: Iterable[npt.NDArray]) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def model_id(document: Mapping[str, Any]) -> str:
-    """Give the first 16 hexadecimal digits of the SHA-256 of a model's document."""
-    return hashlib.sha256(canonical_json(document).encode()).hexdigest()[:16]
 
 
 def network_path(directory: Path, identifier: str) -> Path:
@@ -70,13 +62,11 @@ def write(
     str
         The model's id.
     """
-    identifier = model_id(document)
+    identifier = content_id(canonical_json(document))
     partial.replace(network_path(directory, identifier))
-    target = directory / f"{identifier}.json"
     content = {"format": FORMAT, "model": document, "circumstances": circumstances}
-    draft = target.with_suffix(".partial")
-    draft.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n", encoding="utf-8")
-    draft.replace(target)
+    text = json.dumps(content, sort_keys=True, indent=1) + "\n"
+    write_whole(directory / f"{identifier}.json", text)
     return identifier
 
 
@@ -108,7 +98,7 @@ def read(directory: Path, identifier: str) -> tuple[dict[str, Any], dict[str, An
         raise LacusError(f"{path}: is no model of the format {FORMAT}")
     try:
         document, circumstances = content["model"], content["circumstances"]
-        found = model_id(document)
+        found = content_id(canonical_json(document))
     except (KeyError, ValueError) as error:
         raise LacusError(f"{path}: is damaged: {error}") from None
     if found != identifier:

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from lake.sdss.calibration import confidence_bins
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -207,8 +209,7 @@ def reliability(confidence: FloatArray, correct: BoolArray, bins: int = 15) -> B
     Bins
         At the mean confidence of each bin that has members.
     """
-    index = np.clip(np.ceil(np.asarray(confidence) * bins).astype(np.int64) - 1, 0, bins - 1)
-    return _bins(confidence, correct, index, np.mean)
+    return _bins(confidence, correct, confidence_bins(confidence, bins), np.mean)
 
 
 def _bins(

@@ -4,9 +4,6 @@ from collections.abc import Iterable
 
 from lake.sdss import mk
 
-#: From hot to cool (Gray & Corbally 2009, Stellar Spectral Classification).
-_LETTERS = "OBAFGKMLTY"
-
 
 def spectral_sequence(classes: Iterable[str]) -> list[str]:
     """Distinct classes from hot to cool, then what is no MK class (``CV``, ``WD``) by name.
@@ -26,6 +23,6 @@ def spectral_sequence(classes: Iterable[str]) -> list[str]:
 def _place(name: str) -> tuple[int, float, str]:
     parsed = mk.parse(name)
     if parsed is None or parsed.letter is None:
-        return len(_LETTERS), 0.0, name
+        return len(mk.LETTERS), 0.0, name
     subtype = -1.0 if parsed.subtype is None else parsed.subtype
-    return _LETTERS.index(parsed.letter), subtype, name
+    return mk.LETTERS.index(parsed.letter), subtype, name

@@ -167,28 +167,6 @@ def _best(piece: Mask, found: Boxes, until: float) -> Boxes:
     return min(candidates, key=len)
 
 
-def paint(boxes: Boxes, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """Count how many boxes cover each pixel.
-
-    Parameters
-    ----------
-    boxes : ndarray, shape (n, 4)
-    shape : tuple of int
-        Rows, columns.
-
-    Returns
-    -------
-    ndarray, shape (rows, columns)
-    """
-    # Marks at the four corners; their running sums fill the boxes.
-    corners = np.zeros((shape[0] + 1, shape[1] + 1), np.int64)
-    x, y, width, height = boxes.T
-    for row, column, sign in ((y, x, 1), (y + height, x, -1), (y, x + width, -1),
-                              (y + height, x + width, 1)):  # fmt: skip
-        np.add.at(corners, (row, column), sign)
-    return corners.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
-
-
 def _runs(labels: npt.NDArray[np.int64]) -> tuple[Boxes, npt.NDArray[np.int64]]:
     """Maximal runs of one label in each row, and their labels; 0 is no label."""
     padded = np.zeros((labels.shape[0], labels.shape[1] + 2), np.int64)

@@ -2,14 +2,15 @@
 
 import hashlib
 import os
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from lake.errors import LacusError
+from lake.originals import Read
+from lake.whole import write_whole
 from lake.xmm import esas
 from lake.xmm.geometry import CAMERAS, DetectorFrame
 from lake.xmm.region_rows import groups, of_rows
@@ -18,13 +19,6 @@ from lake.xmm.sky import SkyPixels
 
 #: What tells the tables of one mask and observation apart.
 _WITHIN = ["label", "exposure", "role", "frame"]
-
-
-class Read(Protocol):
-    """A query on the lake, at one snapshot."""
-
-    def __call__(self, query: str, params: Sequence[object] = ()) -> pa.Table:
-        """Rows of the query."""
 
 
 def sky_of(row: Mapping[str, Any]) -> SkyPixels:
@@ -111,16 +105,5 @@ def export(read: Read, rows: pa.Table, directory: Path) -> list[Path]:
     paths = []
     for path, content in made.items():
         paths.append(directory / os.path.relpath(path, common))
-        write(paths[-1], content)
+        write_whole(paths[-1], content)
     return paths
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all; folders are made if absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partly = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    try:
-        partly.write_bytes(content)
-        partly.replace(path)
-    finally:
-        partly.unlink(missing_ok=True)

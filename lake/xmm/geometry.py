@@ -157,26 +157,3 @@ class DetectorFrame:
             here = sky.offsets(x - _STEP, y, self.ra, self.dec)
             angle = angle - np.degrees(np.arctan2(there[1] - here[1], there[0] - here[0]))
         return np.mod(angle, 360.0)
-
-
-def nominal_angle(camera: str, pa: float, theta: npt.ArrayLike) -> Floats:
-    """Angle in the detector frame as the ESAS task conv_reg has it, without the roll.
-
-    Up to 0.3 degrees (180 for pn) from `DetectorFrame.angle`; here to compare with.
-
-    Parameters
-    ----------
-    camera : str
-        EPN, EMOS1 or EMOS2.
-    pa : float
-        PA_PNT, degrees.
-    theta : array_like
-        Counter-clockwise from +X, degrees.
-
-    Returns
-    -------
-    ndarray
-        Degrees, from 0 to 360.
-    """
-    quarter = 0.0 if camera == "EMOS1" else 90.0
-    return np.mod(pa + quarter - np.asarray(theta, np.float64), 360.0)

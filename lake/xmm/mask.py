@@ -23,12 +23,10 @@ from lake.xmm.listed import is_list, read_list
 from lake.xmm.plane import Plane
 from lake.xmm.shapes import Regions, concatenate, of_sky_pixels
 
-Exclude = Literal["zeros", "ones"]
 Frame = Literal["fk5", "sky", "det"]
 
 #: Roles of regions, and the region tables that they go to.
 ROLES = ("bkg", "mask", "box")
-_EXPOSURE = re.compile(r"(?:pn|mos1|mos2)[SU]\d{3}")
 
 
 @dataclass(frozen=True)
@@ -171,9 +169,9 @@ def mask_of(
             )
         frame = "fk5" if system == "fk5" else "det" if system == "detector" else "sky"
         parts = [(0, regions)]
-        kind, exposure = "ds9", _EXPOSURE.search(PurePath(path).name)
+        kind, exposure = "ds9", _exposure(path)
     made = [p for k, r in parts for p in _of_shapes(k, frame, r, exclude or "ones")]
-    return Mask(name, kind, made, exposure=exposure[0] if exposure else None)
+    return Mask(name, kind, made, exposure=exposure)
 
 
 def _named(path: str, read: Any) -> Any:
@@ -291,8 +289,10 @@ def _table_mask(path: str, name: str, file: FitsFile) -> Mask:
     said: Frame = "det" if frame == "det" else "sky"
     if sky is not None and said == "sky":
         said, regions = "fk5", of_sky_pixels(regions, sky)
-    exposure = _EXPOSURE.search(PurePath(path).name)
-    return Mask(
-        name, "region_table", [Part(0, role, said, regions)],
-        exposure=exposure[0] if exposure else None,
-    )  # fmt: skip
+    return Mask(name, "region_table", [Part(0, role, said, regions)], exposure=_exposure(path))
+
+
+def _exposure(path: str) -> str | None:
+    """Exposure that the name of a file says it is of, as in ``mos1S001-bkg_region-det.fits``."""
+    found = re.search(r"(?:pn|mos1|mos2)[SU]\d{3}", PurePath(path).name)
+    return found[0] if found else None

@@ -137,6 +137,8 @@ def region_tables(
 
     Raises
     ------
+    UsageError
+        There is no image.
     InputError
         A file cannot be taken, or the mask does not lie on an image.
     """

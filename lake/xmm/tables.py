@@ -21,14 +21,12 @@ from lake.xmm.region_rows import columns_of, groups, of_rows
 from lake.xmm.regions import Table, placed
 from lake.xmm.shapes import concatenate
 
-#: Columns that `xmm.observations` has from `xmm.images` as they are.
-_SAME = (
+#: Columns of `xmm.images` that `observations` reads; `xmm.observations` has them as they are.
+IMAGE_COLUMNS = (
     "release", "obsid", "exposure", "instrument", "object", "date_obs", "date_end", "created",
     "ra_pnt", "dec_pnt", "pa_pnt", "ra_ref", "dec_ref", "x_ref", "y_ref", "x_step", "y_step",
     "sas_compatible", "file_sha256", "file_row",
 )  # fmt: skip
-#: Columns of `xmm.images` that `observations` reads.
-IMAGE_COLUMNS = _SAME
 
 
 def exposure_of(row: Mapping[str, Any]) -> Exposure:
@@ -67,7 +65,7 @@ def observations(images: pa.Table, control: pa.Table) -> pa.Table:
         found = calibrate(exposure_of(image), points)
         key = (image["obsid"], image["exposure"], found.source)
         rows.append(
-            {name: image[name] for name in _SAME}
+            {name: image[name] for name in IMAGE_COLUMNS}
             | {
                 "det_x": found.frame.det_x,
                 "det_y": found.frame.det_y,
@@ -82,7 +80,7 @@ def observations(images: pa.Table, control: pa.Table) -> pa.Table:
                 "residual_max": found.largest,
             }
         )
-    return pa.Table.from_pylist(rows, contracts.table("xmm.observations").schema())
+    return contracts.table("xmm.observations").arrow(rows)
 
 
 Write = Callable[[str, bytes], None]
@@ -196,5 +194,4 @@ def _of_exposure(
                 "expression": expression(name),
             }
         )  # fmt: skip
-    schema = contracts.table("xmm.region_tables").schema()
-    yield "xmm.region_tables", pa.Table.from_pylist(files, schema)
+    yield "xmm.region_tables", contracts.table("xmm.region_tables").arrow(files)

@@ -157,7 +157,7 @@ def _standing(
         context.log.info(text, model["trained_at"], 100 * share)
         return None
     context.log.info("%s", standing.tell(model) or "the model stands: nothing of it has changed")
-    return pa.Table.from_pylist([model], contracts.table("csc.mixture_models").schema())
+    return contracts.table("csc.mixture_models").arrow([model])
 
 
 @derived(
@@ -272,7 +272,9 @@ def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str)
 
     The folds are of the detections that the release's model was trained on.
     """
-    from lake.csc import figures, standing, validate
+    from lake.csc import standing, validate
+    from lake.csc.figures import confusion
+    from lake.figures import save
 
     name, model = "csc.validation", standing.row(home.store, release)
     if model is None:
@@ -286,9 +288,7 @@ def validation(context: dg.AssetExecutionContext, home: lake.Home, release: str)
     except lake.LacusError as error:
         context.log.warning("not validated: %s", error)
         return Computed({name: no_rows(name)})
-    path = figures.save(
-        figures.confusion(scored), home.products / "csc" / release / "confusion.svg"
-    )
+    path = save(confusion(scored), home.products / "csc" / release / "confusion.svg")
     overall = pl.DataFrame(scored).filter(
         (pl.col("level") == "overall") & pl.col("metric").is_in(list(_SHOWN))
     )

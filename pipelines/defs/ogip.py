@@ -155,7 +155,8 @@ def limits(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> 
 
     The most significant spectrum is drawn.
     """
-    from lake.ogip import excess, figures, picture
+    from lake import figures
+    from lake.ogip import excess, picture
 
     name = "ogip.net_count_limits"
     sums = home.store.arrow(

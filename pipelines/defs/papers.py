@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pyarrow as pa
 
 import lake
 from lake import contracts
-from lake.commit import now
 from pipelines.assets import Computed, derived
 
 _SDSS_READS = [
@@ -57,10 +55,13 @@ class _Shelf:
         from lake.export import Origin
         from lake.sdss import paper_tables
 
-        origin = Origin(
-            caption, query, self.home.store.snapshot(), (f"{self.mission}:{self.release}",),
-            now().isoformat(timespec="seconds"), f"lacus {version('lacus')}", sdss.CITATIONS,
-        )  # fmt: skip
+        origin = Origin.now(
+            caption,
+            query,
+            snapshot=self.home.store.snapshot(),
+            releases=[f"{self.mission}:{self.release}"],
+            citations=sdss.CITATIONS,
+        )
         paths = paper_tables.write(rows, self.folder / name, origin)
         self._put(name, "table", paths, caption)
 
@@ -75,7 +76,7 @@ def figures(context: dg.AssetExecutionContext, home: lake.Home, release: str) ->
     shown = {
         row["name"]: dg.MetadataValue.path(str(home.root / row["paths"][0])) for row in shelf.rows
     }
-    rows = pa.Table.from_pylist(shelf.rows, contracts.table(name).schema())
+    rows = contracts.table(name).arrow(shelf.rows)
     return Computed({name: rows}, {name: shown}, shelf.files)
 
 

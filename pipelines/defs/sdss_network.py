@@ -120,7 +120,7 @@ def training(context: dg.AssetExecutionContext, home: lake.Home, release: str) -
     return Computed(
         {
             "sdss.cnn_models": row,
-            "sdss.cnn_evaluation": _rows("sdss.cnn_evaluation", rows),
+            "sdss.cnn_evaluation": contracts.table("sdss.cnn_evaluation").arrow(rows),
         },
         {
             "sdss.cnn_models": {"model": model_id, "epochs": len(trained.history)},
@@ -206,7 +206,7 @@ def ablation(context: dg.AssetExecutionContext, home: lake.Home, release: str) -
             own = examples.on("train")
             anew = trained.reestimated(own.flux, own.ivar, own.valid)
             rows += learning.ablation_rows(release, study, f"{variant}, re-estimated", anew, tests)
-    return Computed({name: _rows(name, rows)})
+    return Computed({name: contracts.table(name).arrow(rows)})
 
 
 def _examples(home: lake.Home, release: str, recipe: str = RECIPE, most: int | None = None) -> Any:
@@ -268,7 +268,3 @@ def _preprocessed(raw: pa.Table, recipe: str) -> Any:
 def _epochs(what: str) -> Any:
     """Progress of a training."""
     return lambda epoch, total, *_: progress.report(what, epoch, total)
-
-
-def _rows(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, contracts.table(name).schema())

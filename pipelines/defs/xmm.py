@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 
 import lake
-from lake.xmm import files, geometry, tables
+from lake.whole import write_whole
+from lake.xmm import geometry, tables
 from pipelines import metadata
 from pipelines.assets import Computed, derived, ingested, viewed
 from pipelines.checks import Check
@@ -136,7 +137,7 @@ def region_tables(context: dg.AssetExecutionContext, home: lake.Home, release: s
     written: list[tuple[Path, str]] = []
 
     def write(path: str, content: bytes) -> None:
-        files.write(home.products / path, content)
+        write_whole(home.products / path, content)
         written.append((home.products / path, "region table"))
 
     made = tables.regions(observed, masks, given, write, context.log.warning)

@@ -7,9 +7,9 @@ import pytest
 from astropy.io import fits
 from scipy.spatial import cKDTree
 
-from lake.xmm.boxes import decompose, paint
+from lake.xmm.boxes import decompose
 from lake.xmm.regions import region_tables
-from tests.xmm.files import DEC, NAMES, RA, image, mask
+from tests.xmm.files import DEC, NAMES, RA, image, mask, paint
 
 pytestmark = pytest.mark.benchmark
 

@@ -1,6 +1,7 @@
 import pyarrow as pa
 
-from lake.csc.figures import confusion, save
+from lake.csc.figures import confusion
+from lake.figures import save
 
 
 def validation():

@@ -14,7 +14,7 @@ from lake.errors import LacusError
 from lake.sdss import cnn
 from lake.sdss.augmentation import Augmentation
 from lake.sdss.calibration import softmax
-from lake.sdss.cnn import CONFIGURATIONS, Configuration
+from lake.sdss.configuration import CONFIGURATIONS, Configuration
 
 CLASSES = np.array(["A0", "G2", "K5"])
 QUICK = Configuration(epochs=6, realisations=2, batch_size=16, dropout=0.1, learning_rate=3e-3)

@@ -18,6 +18,7 @@ pytest.importorskip("lake.sdss.cnn")
 import lake
 from lake.sdss import cnn, mk
 from lake.sdss.calibration import expected_calibration_error
+from lake.sdss.configuration import CONFIGURATIONS
 from lake.sdss.preprocess import RECIPES, preprocess_table, to_arrays
 from lake.sdss.splits import assign, without_class
 from pipelines.cli import main
@@ -273,7 +274,7 @@ def test_the_instrument_is_not_what_is_recognised(model, sides, snr, record_prop
 def test_the_published_network_needs_its_statistics_estimated_anew(model, sides, record_property):
     known, split, held = sides
     flux, ivar, valid = preprocessed(known, known.flux, None, "seed")
-    configuration = cnn.CONFIGURATIONS["seed"]
+    configuration = CONFIGURATIONS["seed"]
     raw = cnn.train(flux, ivar, valid, known.classes, split, configuration, recipe="seed")
     train = split == "train"
     better = raw.reestimated(flux[train], ivar[train], valid[train])

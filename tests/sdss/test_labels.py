@@ -16,8 +16,8 @@ from lake.formats import read_table
 from lake.formats.fits_write import write_fits
 from lake.formats.votable_write import write_votable
 from lake.inputs import InputFile
-from lake.sdss.label_catalogue import radius_arcsec
-from lake.sdss.labels import LABELS_ROLE, match, read_labels, unmatched
+from lake.sdss.label_catalogue import LABELS_ROLE, radius_arcsec, read_labels
+from lake.sdss.labels import match, unmatched
 
 Row = dict[str, Any]
 

@@ -42,6 +42,17 @@ def image(path, instrument="EPN", shape=(900, 900), **changed):
     return path
 
 
+def paint(boxes, shape):
+    """Count how many boxes cover each pixel."""
+    # Marks at the four corners; their running sums fill the boxes.
+    corners = np.zeros((shape[0] + 1, shape[1] + 1), np.int64)
+    x, y, width, height = boxes.T
+    for row, column, sign in ((y, x, 1), (y + height, x, -1), (y, x + width, -1),
+                              (y + height, x + width, 1)):  # fmt: skip
+        np.add.at(corners, (row, column), sign)
+    return corners.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
+
+
 def mask(path, pixels, *, scale=30.0, angle=-58.72, ra=266.86174642, dec=-28.42722147, **changed):
     """Write a mask: pixels of `scale` arcsec, turned by `angle` degrees."""
     h = fits.Header()

@@ -10,8 +10,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import lake.xmm.cover
 from lake.errors import LacusError, UsageError
-from lake.xmm.boxes import CHOICES, decompose, merged_runs, paint, row_runs
+from lake.xmm.boxes import CHOICES, decompose, merged_runs, row_runs
 from lake.xmm.cover import maximal_rectangles
+from tests.xmm.files import paint
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 SMALL = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=4))

@@ -92,11 +92,3 @@ def test_other_bytes_than_those_of_the_lake_are_not_written(made, read, tmp_path
     with pytest.raises(LacusError, match="was written by another version"):
         files.export(read, rows("xmm.region_tables", *changed), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_file_is_replaced_whole(tmp_path):
-    path = tmp_path / "below" / "a.fits"
-    files.write(path, b"one")
-    files.write(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert [p.name for p in path.parent.iterdir()] == ["a.fits"]

@@ -1,0 +1,28 @@
+import pytest
+
+from lake.whole import write_whole
+
+
+def test_a_file_is_written_into_a_folder_that_is_not_there(tmp_path):
+    path = tmp_path / "a" / "b.txt"
+    write_whole(path, "Å")
+    assert path.read_bytes() == "Å".encode()
+    write_whole(path, b"\0")
+    assert path.read_bytes() == b"\0"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "b.json"
+    write_whole(path, "old")
+
+    def replace(partial, target):
+        # Nobody who looks for files of its kind finds it.
+        assert [p.name for p in tmp_path.glob("*.json")] == ["b.json"]
+        raise OSError("full")
+
+    monkeypatch.setattr(type(path), "replace", replace)
+    with pytest.raises(OSError, match="full"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
