@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake import contracts
-from lake.commit import Staged, only
+from lake.commit import only
 from lake.errors import InputError
+from lake.staging import Staged
 
 #: Rows that are compared in memory, at most; more of them DuckDB compares sooner.
 _FEW = 100_000

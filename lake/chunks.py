@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from lake import contracts, migrate
-from lake.commit import Staged
 from lake.inputs import RecordRole
 from lake.intake import Batch
 from lake.plan import Record
+from lake.staging import Staged
 from lake.store import Store
 from lake.whole import write_whole
 

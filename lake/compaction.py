@@ -12,15 +12,14 @@ from dataclasses import dataclass
 import duckdb
 
 from lake import contracts
-from lake.commit import Commit, Staged
+from lake.commit import Commit
 from lake.errors import LacusError
+from lake.staging import FILE_BYTES, Staged
 from lake.store import Store
 
-#: Files are put together up to this size,
-_FILE_BYTES = 1 << 25
-#: once there are so many of a release that are small,
+#: Files of a release that are small become one, of FILE_BYTES at most, once there are so many,
 _CRUMBS = 4
-_SMALL_BYTES = _FILE_BYTES // 2
+_SMALL_BYTES = FILE_BYTES // 2
 #: or if this part of the rows in one of them is deleted.
 _DELETED_SHARE = 0.25
 #: Every commit adds a file to a table of `meta`; each costs a query a little.
@@ -119,7 +118,7 @@ def _worthwhile(partition: tuple[str, str], files: list[File]) -> Iterator[Group
         return
     crumbs: list[File] = []
     for file in (f for f in files if f.deleted < f.rows and (f.hollow or f.size < _SMALL_BYTES)):
-        if crumbs and sum(f.size for f in crumbs) + file.size > _FILE_BYTES:
+        if crumbs and sum(f.size for f in crumbs) + file.size > FILE_BYTES:
             yield from _if_many(table, release, crumbs)
             crumbs = []
         crumbs.append(file)

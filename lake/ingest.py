@@ -11,13 +11,13 @@ import duckdb
 import pyarrow as pa
 
 from lake import checks, chunks, contracts, inputs, ledger, records
-from lake.commit import Stage, Staged, merge
 from lake.conform import conform
 from lake.errors import InputError
 from lake.home import Home
 from lake.inputs import RecordRole, TableRole
 from lake.intake import Batch, refused
 from lake.plan import Plan, Record, compare, fingerprint, plan, replaced
+from lake.staging import Stage, Staged, merge
 
 Progress = Callable[[str, int | None, int | None], None]
 """Called with what is under way, how much of it is done, and of how much where that is known."""

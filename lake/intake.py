@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.commit import Stage, Staged
 from lake.plan import Record
+from lake.staging import Stage, Staged
 
 
 @dataclass

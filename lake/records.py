@@ -22,13 +22,13 @@ import pyarrow as pa
 from lake import contracts, inputs
 from lake.chunks import finished, note, place
 from lake.columns import Columns, MisfitError
-from lake.commit import Stage
 from lake.errors import InputError
 from lake.formats.room import turn_over
 from lake.formats.source import content, load
 from lake.inputs import InputFile, RecordRole
 from lake.intake import Batch, refused
 from lake.plan import Identity, Record
+from lake.staging import Stage
 from lake.store import Store
 
 #: Files that are staged together.

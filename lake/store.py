@@ -24,9 +24,10 @@ import filelock
 import pyarrow as pa
 
 from lake import contracts, migrate
-from lake.commit import Commit, Stage, current_snapshot, now, only
+from lake.commit import Commit, current_snapshot, now, only
 from lake.errors import LacusError, UsageError
 from lake.reading import Reading
+from lake.staging import Stage
 
 _LOCK_PATIENCE_S = 3600.0
 _STAGING_LIFE_S = 86_400.0

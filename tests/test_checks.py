@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from lake import checks
-from lake.commit import Stage, Staged
 from lake.errors import InputError
+from lake.staging import Stage, Staged
 
 
 @pytest.fixture

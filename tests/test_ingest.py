@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake import commit as commit_module
 from lake import ingest as ingest_module
-from lake import inputs
+from lake import inputs, staging
 from lake.errors import InputError
 from lake.formats.fits_write import write_fits
 from lake.formats.votable_write import write_votable
@@ -59,8 +58,7 @@ class Case:
         for role, table in (("detections", "csc.detections"), ("labels", "csc.labels")):
             lost = self.home.sql(CONSERVATION.format(table=table), [self.release, role]).fetchall()
             assert lost == []
-        staging = self.home.store.directory / "staging"
-        assert not list(staging.glob("*")) if staging.exists() else True
+        assert not list((self.home.store.directory / "staging").glob("*"))
         return outcome
 
     def rows(self, columns: str = "name, obsid", table: str = "csc.detections", at=None):
@@ -171,7 +169,7 @@ def test_a_changed_file_is_replaced_and_the_old_state_stays_readable(case):
 
 
 def test_a_correction_rewrites_no_row_of_another_file(case, monkeypatch):
-    monkeypatch.setattr(commit_module, "_FILE_BYTES", 1)  # a data file for each
+    monkeypatch.setattr(staging, "FILE_BYTES", 1)  # a data file for each
     path = case.write("a.csv", GOOD)
     case.add(path, case.write("b.csv", csv(("C", 3, 0.1))))
     case.run()
