@@ -159,6 +159,15 @@ def field_metadata(
     return {key: value.encode() for key, value in given.items() if value}
 
 
+def is_any_list(arrow: pa.DataType) -> bool:
+    """Whether values of an Arrow type are lists, which DuckDB has but one kind of."""
+    return (
+        pa.types.is_list(arrow)
+        or pa.types.is_large_list(arrow)
+        or pa.types.is_fixed_size_list(arrow)
+    )
+
+
 def duckdb_type(arrow: pa.DataType) -> str:
     """DuckDB type of an Arrow type that a reader gives.
 
@@ -167,11 +176,7 @@ def duckdb_type(arrow: pa.DataType) -> str:
     TypeError
         If the lake has no such type.
     """
-    if (
-        pa.types.is_list(arrow)
-        or pa.types.is_large_list(arrow)
-        or pa.types.is_fixed_size_list(arrow)
-    ):
+    if is_any_list(arrow):
         return duckdb_type(arrow.value_type) + "[]"
     if pa.types.is_timestamp(arrow):
         return "TIMESTAMP WITH TIME ZONE" if arrow.tz else "TIMESTAMP"

@@ -120,9 +120,7 @@ class Stage:
 def _leaf(field: pa.Field) -> tuple[str, pa.DataType]:
     """Path in a Parquet file, and type, of what a column holds, in lists or not."""
     path, kind = field.name, field.type
-    while (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    ):
+    while contracts.is_any_list(kind):
         path, kind = f"{path}.list.element", kind.value_type
     return path, kind
 
