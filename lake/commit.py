@@ -134,9 +134,7 @@ class Commit:
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
         """Insert rows, given as Arrow or, if they are few, as mappings from column to value."""
-        data = rows
-        if not isinstance(data, pa.Table):
-            data = pa.Table.from_pylist(list(data), contracts.table(table).schema())
+        data = rows if isinstance(rows, pa.Table) else contracts.table(table).arrow(list(rows))
         self.connection.register("inserted_rows", data)
         self.connection.execute(f"INSERT INTO lake.{table} BY NAME SELECT * FROM inserted_rows")
         self.connection.unregister("inserted_rows")
