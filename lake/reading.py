@@ -61,7 +61,7 @@ class Made:
 
 
 class Reading:
-    """What may be asked of the lake below one directory; `lake.store.Store` also writes it.
+    """What may be asked of the lake below one directory; `lake.writing.Writing` also writes it.
 
     Parameters
     ----------
@@ -75,11 +75,7 @@ class Reading:
         self.data = directory / "data"
         # Kept open: each transaction sees the newest snapshot, and opening costs far more.
         self._reading: duckdb.DuckDBPyConnection | None = None
-        self._writing: duckdb.DuckDBPyConnection | None = None
         self._inode: int | None = None
-        # The snapshot at which the lake was last found in line with the contracts.
-        self._in_line: int | None = None
-        self._swept = False
 
     @property
     def exists(self) -> bool:
@@ -255,10 +251,9 @@ class Reading:
 
     def refresh(self) -> None:
         """Close the connections that are kept open; the next use opens them again."""
-        for connection in (self._reading, self._writing):
-            if connection is not None:
-                connection.close()
-        self._reading = self._writing = self._in_line = None
+        if self._reading is not None:
+            self._reading.close()
+        self._reading = None
 
     def made(self, release: str) -> dict[str, Made]:
         """What every table of a release that was ever committed was made from, by table name."""

@@ -15,11 +15,10 @@ import filelock
 import pyarrow as pa
 import pytest
 
-from lake import extensions, reading
-from lake import store as store_module
+from lake import extensions, migrate, reading, writing
 from lake.commit import Commit, now
 from lake.errors import LacusError, UsageError
-from lake.store import Store
+from lake.store import Part, Store
 
 ROWS = "SELECT release, count(*), count(DISTINCT file_sha256) FROM csc.{} GROUP BY ALL ORDER BY ALL"
 
@@ -82,7 +81,7 @@ def test_there_is_no_lake_before_the_first_commit(tmp_path):
 def test_a_snapshot_says_who_why_and_from_what(store):
     with store.commit("a reason", {"fingerprint": "f", "n": 1}, author="me") as commit:
         commit.delete("csc.labels", "release = 'none'")
-        commit.insert("meta.pins", [{"name": "x", "snapshot": 0, "pinned_at": store_module.now()}])
+        commit.insert("meta.pins", [{"name": "x", "snapshot": 0, "pinned_at": now()}])
     last = store.snapshots()[-1]
     assert (last.id, last.author, last.message) == (store.snapshot(), "me", "a reason")
     assert last.info == {"fingerprint": "f", "n": 1}
@@ -126,7 +125,7 @@ def test_a_lake_that_cannot_be_brought_into_line_is_let_go(tmp_path, monkeypatch
         connection.execute("BEGIN")
         raise LacusError("this lake needs a migration")
 
-    monkeypatch.setattr(store_module.migrate, "sync", fail)
+    monkeypatch.setattr(migrate, "sync", fail)
     for prepare in (store.prepare, lambda: put(store, "A", "1")):
         with pytest.raises(LacusError, match="needs a migration"):
             prepare()
@@ -324,7 +323,7 @@ def test_an_interrupt_after_the_commit_keeps_its_files(store, monkeypatch):
 
 
 def test_a_locked_lake_is_said_to_be_so(store, monkeypatch):
-    monkeypatch.setattr(store_module, "_LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(writing, "_LOCK_PATIENCE_S", 0.1)
     with (
         filelock.FileLock(store.directory / "lock"),
         pytest.raises(LacusError, match="another process has been writing"),
@@ -524,7 +523,7 @@ def test_a_failure_between_two_parts_leaves_nothing(store):
     assert tree(store.directory) == files
 
 
-def replaced(store: Store, rows: pa.Table, part: store_module.Part | None = None) -> int:
+def replaced(store: Store, rows: pa.Table, part: Part | None = None) -> int:
     return store.replace(
         "P", ["csc.labels"], [("csc.labels", rows)], fingerprint="f", code_version="1",
         message="test", content={"csc.labels": "c"}, read_snapshot=1, part=part,
@@ -548,7 +547,7 @@ def test_a_part_of_a_release_is_replaced_and_the_rest_stays_in_its_files(store):
     listed = "SELECT data_file FROM ducklake_list_files('lake', 'labels', schema => 'csc')"
     before = set(store.sql(listed).fetchall())
     keys = pa.table({"name": ["B", "C", "E"]})
-    part = store_module.Part(keys, first)
+    part = Part(keys, first)
     second = replaced(store, named("B", "E", mark="b"), part)
     query = "SELECT name, file_sha256 FROM csc.labels WHERE release = 'P' ORDER BY ALL"
     assert store.sql(query).fetchall() == [("A", "a"), ("B", "b"), ("D", "a"), ("E", "b")]
@@ -556,7 +555,7 @@ def test_a_part_of_a_release_is_replaced_and_the_rest_stays_in_its_files(store):
     made = store.made("P")["csc.labels"]
     assert made == reading.Made("f", "1", second, "c", 1)
     assert made.state == "c"
-    nothing = store_module.Part(keys.slice(0, 0), second)
+    nothing = Part(keys.slice(0, 0), second)
     third = replaced(store, named(), nothing)
     assert store.sql(query).fetchall() == [("A", "a"), ("B", "b"), ("D", "a"), ("E", "b")]
     assert store.made("P")["csc.labels"].snapshot == third
@@ -567,7 +566,7 @@ def test_a_part_that_was_computed_for_other_rows_is_refused(store):
     first = replaced(store, named("A", "B"))
     replaced(store, named("A", "B", mark="b"))
     before = store.snapshot()
-    part = store_module.Part(pa.table({"name": ["B"]}), first)
+    part = Part(pa.table({"name": ["B"]}), first)
     with pytest.raises(LacusError, match=r"csc\.labels of P: made by another process meanwhile"):
         replaced(store, named("B", mark="c"), part)
     assert store.snapshot() == before
