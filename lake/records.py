@@ -5,7 +5,6 @@ that was interrupted takes up the finished chunks of the one before.
 """
 
 import contextlib
-import functools
 import hashlib
 import multiprocessing
 import os
@@ -98,8 +97,12 @@ def take(
     total, before = len(wanted), len(done)
     workers = min(processes or (os.cpu_count() or 1 if len(left) >= _MANY else 1), len(tasks))
     if workers <= 1:
+
+        def further(number: int) -> None:
+            progress(before + number, total)
+
         for task in tasks:
-            batches.append(_take(task, functools.partial(_further, progress, before, total)))
+            batches.append(_take(task, further))
             before += len(task.records)
         return batches
     made: dict[int, Batch] = {}
@@ -119,27 +122,28 @@ def take(
     return batches + [made[i] for i in range(len(tasks))]
 
 
-def _further(progress: Progress, before: int, total: int, number: int) -> None:
-    progress(before + number, total)
-
-
 def _leave_interrupts() -> None:
     """Let the parent process alone answer Ctrl-C: chunks under way are finished."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batch:
+def _columns(role: RecordRole, release: str) -> dict[str, Columns]:
+    """Columns to gather the rows of a role in, by table."""
+    return {name: Columns(contracts.table(name), release) for name in role.tables}
+
+
+def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
     """Read a chunk of files and stage its rows."""
     role = inputs.role(task.mission, task.role)
     assert isinstance(role, RecordRole)
     store = Store(task.directory)
-    columns = {name: Columns(contracts.table(name), task.release) for name in role.tables}
+    columns = _columns(role, task.release)
     taken: list[Record] = []
-    places: dict[Identity, int] = {}
+    numbers: dict[Identity, int] = {}
 
     def twin(record: Record) -> Record | None:
-        place = places.get(record.identity)
-        return None if place is None else taken[place]
+        number = numbers.get(record.identity)
+        return None if number is None else taken[number]
 
     with contextlib.ExitStack() as stack:
         stages = {
@@ -153,7 +157,7 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
         # than either takes.
         for number, record in enumerate(task.records, 1):
             taken.append(_read(record, role, columns, twin))
-            places.setdefault(taken[-1].identity, number - 1)
+            numbers.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
             # Lists are often views of their file: none waits for long.
             many = sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES
@@ -169,7 +173,7 @@ def _take(task: _Task, progress: Callable[[int], None] = lambda n: None) -> Batc
                 # A row group takes longer to write than its last rows to read.
                 while len(written) > 1 and sum(size for size, _ in written) > _BEHIND_BYTES:
                     written.popleft()[1].result()
-            if last or number % _REPORT == 0:
+            if progress is not None and (last or number % _REPORT == 0):
                 progress(number)
         for _, future in written:
             future.result()
@@ -183,7 +187,7 @@ def _read(
     record: Record,
     role: RecordRole,
     columns: Mapping[str, Columns],
-    twin: Callable[[Record], Record | None] = lambda record: None,
+    twin: Callable[[Record], Record | None] | None = None,
 ) -> Record:
     """Read one file: its checksum, and its rows into the columns.
 
@@ -199,7 +203,7 @@ def _read(
         return refused(record, "was changed while it was being read")
     file = replace(file, sha256=sha256)
     record = replace(record, file=file)
-    if other := twin(record):
+    if twin is not None and (other := twin(record)):
         return replace(other, file=file)
     try:
         try:
@@ -208,9 +212,9 @@ def _read(
             raise InputError(file.path, error.problem) from None
         rows = role.records(file, bytes(data))
         out = rows.get("rejected", ())
-        note = _note_of(out) if out else None
+        left_out = _left_out(out) if out else None
         if not rows[role.table]:
-            raise InputError(file.path, note or "there is no row in it")
+            raise InputError(file.path, left_out or "there is no row in it")
         _no_repeats(file, role, rows[role.table])
     except InputError as error:
         return refused(record, error.reason, read=1)
@@ -220,12 +224,12 @@ def _read(
         columns[name].extend(rows.get(name, ()), file.sha256)
     number = len(rows[role.table])
     return replace(
-        record, status="committed", reason=note, rows_read=number + len(out),
+        record, status="committed", reason=left_out, rows_read=number + len(out),
         rows_committed=number, rows_rejected=len(out),
     )  # fmt: skip
 
 
-def _note_of(rejected: Sequence[Mapping[str, Any]]) -> str:
+def _left_out(rejected: Sequence[Mapping[str, Any]]) -> str:
     first = f"row {rejected[0]['file_row']}: {rejected[0]['reason']}"
     return f"{len(rejected)} rows left out: {first}" + (", and so on" if len(rejected) > 1 else "")
 
@@ -302,7 +306,7 @@ def read_own(
     mission = role.table.split(".")[0]
     files = [file for path in paths for file in inputs.files_below(path, role.suffixes)]
     for start in range(0, len(files), part):
-        columns = {name: Columns(contracts.table(name), "own") for name in role.tables}
+        columns = _columns(role, "own")
         taken = []
         for path in files[start : start + part]:
             file = InputFile(path, mission, "own", role.name, {}, 0, 0, "")
