@@ -2,6 +2,11 @@
 
 DuckDB takes a list apart number by number; where whole rows of pixels are wanted, Arrow reads
 them in less than half the time.
+
+Rows and deletions that DuckLake inlines, which is to keep them in the catalogue, would be
+overlooked here: that no lake of ours has any rests on DATA_INLINING_ROW_LIMIT 0, which
+`Reading.attach_sql` demands and `migrate.sync` writes into the lake itself, for whoever else
+attaches it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

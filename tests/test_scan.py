@@ -1,11 +1,14 @@
 """Rows straight from the files are those that DuckDB gives, whatever became of the files."""
 
+import contextlib
+import sqlite3
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake import contracts
+from lake import contracts, extensions
 from lake.compaction import compact, groups
 from lake.store import Store
 
@@ -120,6 +123,27 @@ def test_deleted_rows_do_not_come_back(store, opened):
     assert scanned.num_rows == 2450
     assert scanned.equals(asked)
     assert not opened
+
+
+@pytest.mark.parametrize("whose", ["ours", "any"])
+def test_nothing_is_kept_in_the_catalogue(store, whose):
+    """Whoever writes a few rows, or deletes some, does so in files, where a scan finds them."""
+    few = spectra("R1", "d", "default", 3, start=9500)
+    with extensions.connect() as connection:
+        attach = store.attach_sql(read_only=False)
+        if whose == "any":
+            attach = attach.replace(", DATA_INLINING_ROW_LIMIT 0", "")
+        connection.execute(attach)
+        connection.register("few", few)
+        connection.execute(f"INSERT INTO lake.{TABLE} BY NAME SELECT * FROM few")
+        inserted = both(store, {"release": "R1", "recipe": "default"})
+        connection.execute(f"DELETE FROM lake.{TABLE} WHERE spec_id = '09500'")
+    deleted = both(store, {"release": "R1", "recipe": "default"})
+    assert [rows.num_rows for rows in (*inserted, *deleted)] == [2553, 2553, 2552, 2552]
+    with contextlib.closing(sqlite3.connect(store.catalog)) as catalog:
+        tables = "SELECT name FROM sqlite_master WHERE name LIKE 'ducklake_inlined%'"
+        names = [name for (name,) in catalog.execute(tables)]
+        assert not any(catalog.execute(f"SELECT * FROM {name}").fetchall() for name in names)
 
 
 def test_compaction_makes_the_files_whole_again(store, opened):
