@@ -32,7 +32,6 @@ class Structure:
 
     Attributes
     ----------
-    header : Header
     axes : tuple of int
         NAXISn in their order.
     shape : tuple of int
