@@ -11,7 +11,7 @@ _PARTS = rf"src|source|{_BACKGROUND}|spectra|spectrum|spec|pha|pi|rmf|arf|rsp|re
 _PART = re.compile(rf"(?:(?:{_PARTS}|total|tot|net|grp|stat|opt)\d?)+|v\d+", re.IGNORECASE)
 _GLUED = re.compile(rf"(?<=[a-z0-9])(?:source|src|{_BACKGROUND})\d?$", re.IGNORECASE)
 _IS_BACKGROUND = re.compile(
-    rf"(?:^|[._-])(?:spec|pha)?(?:{_BACKGROUND})(?:spectr\w+)?\d?(?:[._-]|$)", re.I
+    rf"(?:^|[._-])(?:spec|pha)?(?:{_BACKGROUND})(?:spectr\w+)?\d?(?:[._-]|$)", re.IGNORECASE
 )
 _COMPRESSED = (".gz", ".ftz")
 _REFERENCE = re.compile(r"(.+?)(?:\[([^\]]*)\])?(?::(\d+)|\{(\d+)\})?")

@@ -139,7 +139,7 @@ class TapServer(Server):
                 raise ValueError(self.error)
             if parameters.get("LANG", "").upper() != "ADQL" or not query:
                 raise ValueError("LANG=ADQL and QUERY are required")
-            if not self.geometry and re.search(r"\b(CIRCLE|CONTAINS|POINT)\b", query, re.I):
+            if not self.geometry and re.search(r"(?i)\b(CIRCLE|CONTAINS|POINT)\b", query):
                 raise ValueError("function CIRCLE not found")
             for name, table in uploads.items():
                 self.uploaded.append(table)
@@ -269,7 +269,7 @@ def _plain(rows: pa.Table) -> pa.Table:
 
 def _sql(adql: str) -> str:
     """DuckDB's words for the few that ADQL has otherwise."""
-    top = re.match(r"\s*SELECT\s+(DISTINCT\s+)?TOP\s+(\d+)", adql, re.I)
+    top = re.match(r"(?i)\s*SELECT\s+(DISTINCT\s+)?TOP\s+(\d+)", adql)
     sql = re.sub(r"(?i)^(\s*SELECT\s+(?:DISTINCT\s+)?)TOP\s+\d+", r"\1", adql)
     sql = re.sub(r"(?i)\b(POINT|CIRCLE|CONTAINS)\s*\(", r"adql_\1(", sql)
     return f"{sql} LIMIT {top[2]}" if top else sql
