@@ -11,13 +11,14 @@ import duckdb
 import pyarrow as pa
 
 from lake import checks, chunks, contracts, inputs, ledger, records
+from lake.composition import Composition
 from lake.conform import conform
 from lake.errors import InputError
 from lake.home import Home
 from lake.inputs import RecordRole, TableRole
 from lake.intake import Batch, refused
-from lake.plan import Plan, Record, compare, fingerprint, plan, replaced
-from lake.staging import Stage, Staged, merge
+from lake.plan import Plan, Record, compare, fingerprint, plan
+from lake.staging import Stage, merge
 
 Progress = Callable[[str, int | None, int | None], None]
 """Called with what is under way, how much of it is done, and of how much where that is known."""
@@ -123,11 +124,11 @@ class _Job:
         self.store, self.mission, self.release, self.todo = home.store, mission, release, todo
         self.root = home.root
         self.progress = progress
-        self.roles = inputs.roles(mission)
-        self.gone, self.kept = todo.gone, list(todo.kept)
-        self.paths: list[Path] = []
-        self.batches: dict[str, list[Batch]] = {}
         self.has_lake = self.store.exists
+        self.files = Composition(
+            release, inputs.roles(mission), self.has_lake, todo.gone, list(todo.kept)
+        )
+        self.paths: list[Path] = []
         self._extra: dict[str, dict[str, pa.Field]] = {}
         self._open = contextlib.ExitStack()
 
@@ -143,37 +144,26 @@ class _Job:
 
     def run(self, processes: int | None) -> Outcome:
         """Take all files, check them beside each other, commit."""
-        for name, role in self.roles.items():
+        for name, role in self.files.roles.items():
             new = [r for r in self.todo.new if r.file.role == name]
             if isinstance(role, RecordRole):
-                self.batches[name] = self._take_records(role, new, processes)
+                self.files.batches[name] = self._take_records(role, new, processes)
             elif isinstance(role, TableRole):
-                self.batches[name] = [self._take_table(role, record) for record in new]
+                self.files.batches[name] = [self._take_table(role, record) for record in new]
         self._recognise()
         if not self.todo.changed:
             chunks.forget(self.store, self.mission, self.release)
             return _nothing(self.todo)
-        while True:
-            self._settle()
-            # What a refused file was to replace stays: the others are checked against it too.
-            refusals = [r for r in self._records() if r.status != "committed"]
-            held = replaced(refusals, self.todo.known)
-            spared = [r for r in self.gone if (r.file.role, r.file.sha256) in held]
-            if not spared:
-                break
-            self.gone = [r for r in self.gone if (r.file.role, r.file.sha256) not in held]
-            self.kept = self.kept + spared
-        taken = self._records()
+        files = self.files
+        files.settle(lambda: self.connection, self.todo.known)
+        taken = files.records
         committed = [r for r in taken if r.status == "committed"]
         rejected = [r for r in taken if r.status != "committed"] + self.todo.unreadable
         snapshot = self._commit(committed, rejected)
         chunks.forget(self.store, self.mission, self.release)
         return Outcome(
-            snapshot, committed, len(self.kept), rejected, len(self.gone), self.todo.copies
+            snapshot, committed, len(files.kept), rejected, len(files.gone), self.todo.copies
         )
-
-    def _records(self) -> list[Record]:
-        return [r for batches in self.batches.values() for b in batches for r in b.records]
 
     def _take_records(
         self, role: RecordRole, new: list[Record], processes: int | None
@@ -194,7 +184,7 @@ class _Job:
         """Look again at what is new, now that all files have been hashed."""
         if all(r.file.sha256 for r in self.todo.new):
             return
-        read = {r.registration: r for r in self._records()}
+        read = {r.registration: r for r in self.files.records}
         registered = [
             read.get(r.registration, r) if not r.file.sha256 else r for r in self.todo.registered
         ]
@@ -202,9 +192,9 @@ class _Job:
         self.todo = compare(
             [r for r in registered if r.file.sha256], self.todo.unreadable + lost, self.todo.known
         )
-        self.gone, self.kept = self.todo.gone, list(self.todo.kept)
+        self.files.gone, self.files.kept = self.todo.gone, list(self.todo.kept)
         new = {r.registration for r in self.todo.new}
-        for batch in self._all_batches():
+        for batch in self.files.all_batches:
             batch.keep([r for r in batch.records if r.registration in new])
 
     def _take_table(self, role: TableRole, record: Record) -> Batch:
@@ -253,118 +243,33 @@ class _Job:
             self._extra[table] = _stored(self.connection, table) if self.has_lake else {}
         return self._extra[table]
 
-    def _all_batches(self) -> list[Batch]:
-        return [b for batches in self.batches.values() for b in batches]
-
-    def _settle(self) -> None:
-        """Refuse the files that cannot stand beside each other and beside what is kept."""
-        for name, role in self.roles.items():
-            if isinstance(role, TableRole) and role.matches is not None:
-                table, column = role.matches
-                staged, order = self._standing(name, role.table)
-                others = self._others(table)
-                lone = checks.unrelated(self.connection, staged, order, column, others)
-                reason = (
-                    f"column {column!r}: none of its values occurs in {table}"
-                    f" of release {self.release}"
-                )
-                self._refuse(name, dict.fromkeys(lone, reason))
-            staged, order = self._standing(name, role.table)
-            beside = self._others(role.table, but=name)
-            if not beside and checks.distinct(staged):
-                continue
-            clashes = checks.apart(self.connection, staged, order, beside)
-            self._refuse(name, {s: self._clash(role.table, c) for s, c in clashes.items()})
-
-    def _standing(self, role: str, table: str) -> tuple[list[Staged], list[str]]:
-        """Give what is staged for a table by a role's files, and their hashes in order."""
-        batches = self.batches[role]
-        staged = [s for b in batches for s in b.staged if s.table == table and b.standing]
-        return staged, [r.file.sha256 for b in batches for r in b.standing]
-
-    def _refuse(self, role: str, reasons: dict[str, str]) -> None:
-        if reasons:
-            for batch in self.batches[role]:
-                batch.refuse(reasons)
-
-    def _clash(self, table: str, clash: checks.Clash) -> str:
-        there = {r.file.path: r.file.sha256 for r in self._records() + self.kept}
-        paths = [path for path, sha256 in there.items() if sha256 == clash.other_sha256]
-        key = ", ".join(contracts.table(table).key[1:])
-        other = f"another file (sha256 {clash.other_sha256[:12]}...)"
-        if paths:
-            # Folders may have files of the same name.
-            alike = sum(path.name == paths[0].name for path in there) > 1
-            other = str(paths[0]) if alike else paths[0].name
-        return f"row {clash.row}: has the key ({key}) of row {clash.other_row} of {other}"
-
-    def _others(self, table: str, but: str | None = None) -> str:
-        """Query for a table's rows that will stand in the release, save those of a role's files."""
-        parts = []
-        for name in self.batches:
-            staged, order = self._standing(name, table) if name != but else ([], [])
-            if staged:
-                files = ", ".join(contracts.literal(str(s.path)) for s in staged)
-                hashes = ", ".join(map(contracts.literal, order))
-                parts.append(
-                    f"SELECT * FROM read_parquet([{files}], union_by_name => true)"
-                    f" WHERE file_sha256 IN ({hashes})"
-                )
-        if self.has_lake and self._has_rows(table):
-            kept = f"SELECT * FROM lake.{table} WHERE release = {contracts.literal(self.release)}"
-            gone = sorted(r.file.sha256 for r in self.gone if table in self._tables(r))
-            if gone:
-                kept += f" AND file_sha256 NOT IN ({', '.join(map(contracts.literal, gone))})"
-            parts.append(kept)
-        return " UNION ALL BY NAME ".join(parts)
-
-    def _has_rows(self, table: str) -> bool:
-        """Whether the release may have rows of a table in the lake."""
-        feeding = {name for name, role in self.roles.items() if table in role.tables}
-        return not feeding or any(r.file.role in feeding for r in [*self.gone, *self.kept])
-
     def _commit(self, committed: list[Record], rejected: list[Record]) -> int:
         """Register what is staged, take out what is gone, and record it, in one transaction."""
-        for batch in self._all_batches():
+        files = self.files
+        for batch in files.all_batches:
             batch.whittle(self._stage)
-        files = merge([s for b in self._all_batches() for s in b.staged], self._stage)
+        merged = merge([s for b in files.all_batches for s in b.staged], self._stage)
         words = [
-            f"{len(committed)} files in", f"{len(self.gone)} out", f"{len(rejected)} rejected",
+            f"{len(committed)} files in", f"{len(files.gone)} out", f"{len(rejected)} rejected",
         ]  # fmt: skip
-        of_all = fingerprint(self.kept + committed)
+        of_all = fingerprint(files.kept + committed)
         info = {
             "fingerprint": of_all,
             "inputs": {r.file.path.name: r.file.sha256 for r in committed[:100]},
         }
         message = f"ingest {self.mission} {self.release}: {', '.join(words)}"
         with self.store.commit(message, info) as commit:
-            for table in sorted({t for r in self.gone for t in self._tables(r)}):
-                gone = [r.file.sha256 for r in self.gone if table in self._tables(r)]
+            for table in sorted({t for r in files.gone for t in files.tables(r)}):
                 where = "release = ? AND file_sha256 IN (SELECT unnest(?))"
-                commit.delete(table, where, [self.release, gone])
-            for staged in files:
+                commit.delete(table, where, [self.release, files.going(table)])
+            for staged in merged:
                 commit.add(staged)
             ledger.enter(
-                commit, self.root, self.mission, self.release, self.todo, self.gone,
+                commit, self.root, self.mission, self.release, self.todo, files.gone,
                 committed + rejected,
             )  # fmt: skip
-            commit.record(self.release, self._made_from(committed, of_all))
+            commit.record(self.release, files.made_from(of_all))
         return commit.snapshot
-
-    def _made_from(self, committed: list[Record], of_all: str) -> dict[str, tuple[str, str]]:
-        """Fingerprint and reader's version of every table that this ingest changes."""
-        made, digests = {}, {}
-        for table in sorted({t for r in committed + self.gone for t in self._tables(r)}):
-            feeding = tuple(name for name, role in self.roles.items() if table in role.tables)
-            part = [r for r in self.kept + committed if r.file.role in feeding]
-            if feeding not in digests:
-                alone = len(part) == len(self.kept) + len(committed)
-                digests[feeding] = of_all if alone else fingerprint(part)
-            made[table] = (digests[feeding], str(max((r.version for r in part), default=0)))
-        return made
-
-    def _tables(self, record: Record) -> tuple[str, ...]:
-        return self.roles[record.file.role].tables
 
     def discard(self) -> None:
         """Remove what is staged and was not registered."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lake import contracts, inputs, records
-from lake import ingest as ingest_module
+from lake.composition import Composition
 from lake.errors import InputError
 from lake.home import Home, Source
 from lake.ingest import ingest
@@ -369,7 +369,7 @@ def test_a_file_that_is_refused_late_leaves_no_pixels(home, write, monkeypatch, 
     for name, size in (("a", 10), ("b", 713), ("c", 12), ("d", 713)):
         write(f"{name}.txt", f"{name},{size}\n")
     if interrupted:
-        monkeypatch.setattr(ingest_module._Job, "_settle", lambda job: 1 / 0)
+        monkeypatch.setattr(Composition, "settle", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ingest(home, "sdss", "R")
         monkeypatch.undo()
@@ -437,7 +437,7 @@ def test_processes_give_what_one_gives(tmp_path):
         home.add(Source("sdss", "R", "spectra", (paths["spectra"],), {"created_at": "2026-01-01"}))
         monkey = pytest.MonkeyPatch()
         monkey.setattr(records, "_CHUNK", 60)
-        outcome = ingest_module.ingest(home, "sdss", "R", processes=processes)
+        outcome = ingest(home, "sdss", "R", processes=processes)
         monkey.undo()
         assert outcome.rejected == []
         tables[processes] = home.sql(
