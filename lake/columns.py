@@ -12,7 +12,7 @@ from lake.formats.columns import make_list
 from lake.formats.room import joined
 
 
-class MisfitError(Exception):
+class Misfit(Exception):
     """Files with a value that its column cannot hold.
 
     Attributes
@@ -97,7 +97,7 @@ class Columns:
 
         Raises
         ------
-        MisfitError
+        Misfit
             If a value does not fit its column.
         """
         made = [self._batch()] if self._hashes else []
@@ -122,7 +122,7 @@ class Columns:
                 array = given.get(column.name, pa.nulls(part.num_rows, column.arrow))
                 if array.type != column.arrow or (array.null_count and not column.nullable):
                     problem = f"{array.type}, {array.null_count} null, but it is {column.arrow}"
-                    raise MisfitError({sha256: self._named(column, problem)})
+                    raise Misfit({sha256: self._named(column, problem)})
                 arrays.append(array)
             yield pa.record_batch(arrays, schema=self.schema)
 
@@ -151,12 +151,12 @@ class Columns:
     def _values(self, column: Column) -> list[Any]:
         return [row.get(column.name) for row in self._given]
 
-    def _misfits(self, column: Column) -> MisfitError:
+    def _misfits(self, column: Column) -> Misfit:
         found: dict[str, str] = {}
         for sha256, value in zip(self._hashes, self._values(column), strict=True):
             if reason := _misfit(value, column):
                 found.setdefault(sha256, self._named(column, reason))
-        return MisfitError(found)
+        return Misfit(found)
 
     def drop(self, hashes: Mapping[str, Any]) -> None:
         """Forget the rows of some files."""

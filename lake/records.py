@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from lake import contracts, inputs
 from lake.chunks import finished, note, place
-from lake.columns import Columns, MisfitError
+from lake.columns import Columns, Misfit
 from lake.errors import InputError
 from lake.formats.room import turn_over
 from lake.formats.source import content, load
@@ -264,7 +264,7 @@ def _batches(
     while True:
         try:
             batches = {name: c.batches() for name, c in full.items()}
-        except MisfitError as error:
+        except Misfit as error:
             for column in columns.values():
                 column.drop(error.reasons)
             batch = Batch(taken)

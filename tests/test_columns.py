@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lake.columns import Columns, MisfitError
+from lake.columns import Columns, Misfit
 from lake.contracts import Column, Table
 from lake.errors import LacusError
 
@@ -76,7 +76,7 @@ def test_a_table_that_does_not_fit_is_named_with_its_file(table):
     columns = Columns(TABLE, "R")
     columns.extend(table, "bad")
     columns.extend(numbers(1), "good")
-    with pytest.raises(MisfitError) as caught:
+    with pytest.raises(Misfit) as caught:
         columns.batches()
     assert list(caught.value.reasons) == ["bad"]
     assert "x.t, column 'n'" in caught.value.reasons["bad"]

@@ -54,7 +54,7 @@ class Overflow(QueryError):
     """An answer that the service cut (OVERFLOW)."""
 
 
-class _GoneError(Exception):
+class _Gone(Exception):
     """A job that the service knows no more."""
 
 
@@ -175,7 +175,7 @@ class _Job:
                 self._submit()
             try:
                 return self._result()
-            except _GoneError:
+            except _Gone:
                 if last or not known:
                     raise FetchError(self._url, "the service has lost the job") from None
                 self.forget()
@@ -234,7 +234,7 @@ class _Job:
             download(self.session, Wanted(_ANSWER, url), folder)
         except FetchError as error:
             if error.is_missing:
-                raise _GoneError from error
+                raise _Gone from error
             raise
         return folder.target(_ANSWER)
 
@@ -251,7 +251,7 @@ class _Job:
                 case "ERROR" | "ABORTED":
                     raise QueryError(self._url, self._failure(job))
                 case "ARCHIVED":
-                    raise _GoneError
+                    raise _Gone
                 case "PENDING" | "HELD" if pushed == self.session.settings.tries:
                     problem = f"the job stays {job.phase}, told to run {pushed} times"
                     raise QueryError(self._url, problem)
@@ -270,7 +270,7 @@ class _Job:
 
         response = self.session.get(self._url, params=parameters)
         if response.status_code in (404, 410):
-            raise _GoneError
+            raise _Gone
         _refuse(response)
         try:
             return parse_job(io.BytesIO(response.content))
