@@ -135,7 +135,7 @@ def merge(
     staged : sequence of Staged
         Of one release; columns of one name have one type. Files that are put together are removed.
     stage : callable
-        `lake.store.Store.stage`.
+        `lake.writing.Writing.stage`.
 
     Returns
     -------
