@@ -14,8 +14,11 @@ from lake.inputs import InputFile, TableRole
 #: Names that the archive's interfaces give to columns that the catalogue calls otherwise.
 _ALIASES = {"sepn": "separation"}
 _LABEL_ALIASES = {"angdist": "separation_arcsec", "separation": "separation_arcsec"}
-#: A column's own name after the table that the archive puts before it.
-_QUALIFIED = re.compile(r"^(?:master_source|observation_source|stack_source|stack_observation)?\.")
+#: A column's own name after the table, or its one-letter alias, that a query puts before it.
+_QUALIFIED = re.compile(
+    r"^(?:master_source|observation_source|stack_source|stack_observation|[a-z])?\.",
+    re.IGNORECASE,
+)
 _LABEL_COLUMNS = (
     "name", "obsid", "main_id", "main_type", "other_types", "separation_arcsec", "catalogue",
 )  # fmt: skip
@@ -24,8 +27,8 @@ _LABEL_COLUMNS = (
 def read_detections(file: InputFile) -> TableReader:
     """Detections of a VOTable, FITS, CSV, command-line TSV or Parquet file.
 
-    Table prefixes (``master_source.name``) go, positions in sexagesimal, as CSCview exports
-    them, become degrees.
+    Table prefixes (``master_source.name``, ``m.name``) go, positions in sexagesimal, as CSCview
+    exports them, become degrees.
 
     Raises
     ------

@@ -58,6 +58,11 @@ def test_table_prefixes_go(write):
     ]
 
 
+def test_the_aliases_of_a_query_go(write):
+    path = write("m.name,o.obsid,O.HARD_HM,.separation,a1.b\nA,1,0.5,2.5,4\n")
+    assert detections(path).column_names == ["name", "obsid", "HARD_HM", "separation", "a1.b"]
+
+
 def test_where_two_would_be_equal_the_prefix_stays(write):
     path = write("master_source.flux,observation_source.flux,observation_source.FLUX_b\n1,2,3\n")
     assert detections(path).column_names == ["flux", "observation_source_flux", "FLUX_b"]
