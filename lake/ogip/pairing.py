@@ -248,7 +248,7 @@ def _find(
         rows = candidates.rows(path, spectrum, wanted) if path else []
         if len(rows) == 1:
             return _noted(rows[0], misfit(rows[0]), keyword, problems), "keyword"
-        which = f"names {len(rows)} in its file" if path else "is not there"
+        which = f"names {len(rows) or 'none'} in its file" if path else "is not there"
         problems.append(f"{keyword} {which}")
     # By identifier, as a file and its copy are one.
     found = {

@@ -220,6 +220,11 @@ def _spectrum(
             warnings.append("channel numbers are not consecutive")
     else:
         warnings.append("there is no column CHANNEL")
+    if (backscal := row["backscal"]) is None and "backscal_channel" not in lists:
+        if not any(note.startswith("BACKSCAL") for note in warnings):
+            warnings.append("BACKSCAL is missing, taken as 1")
+    elif backscal is not None and not backscal > 0:
+        warnings.append(f"BACKSCAL is {backscal:g}: no background can be scaled by it")
     if row["detchans"] not in (None, size):
         warnings.append(f"DETCHANS is {row['detchans']}, but there are {size} channels")
     lost = np.ma.getmaskarray(values) | np.isnan(np.ma.getdata(values))

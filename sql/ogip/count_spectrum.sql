@@ -26,9 +26,17 @@ WITH paired AS (
         nullif(greatest(s.exposure, 0), 0) AS seconds,
         nullif(greatest(b.exposure, 0), 0) AS b_seconds,
         s.quantity = 'RATE' AS is_rate, b.quantity = 'RATE' AS b_is_rate,
-        coalesce(s.areascal, 1) AS area, coalesce(b.areascal, 1) AS b_area,
-        coalesce(s.backscal, 1) AS back, coalesce(b.backscal, 1) AS b_back,
-        coalesce(b.n_channels = s.n_channels, FALSE) AS fits,
+        nullif(greatest(coalesce(s.areascal, 1), 0), 0) AS area,
+        nullif(greatest(coalesce(b.areascal, 1), 0), 0) AS b_area,
+        nullif(greatest(coalesce(s.backscal, 1), 0), 0) AS back,
+        nullif(greatest(coalesce(b.backscal, 1), 0), 0) AS b_back,
+        coalesce(b.n_channels = s.n_channels, FALSE) AND coalesce(
+            s.channel = b.channel OR (
+                s.channel = range(s.channel[1], s.channel[1] + s.n_channels)
+                AND b.channel = range(b.channel[1], b.channel[1] + b.n_channels)
+            ),
+            TRUE
+        ) AS fits,
         s.channel, s.stat_err, s.sys_err, s.quality, s.grouping,
         coalesce(s.first_channel, r.first_channel) AS first_channel,
         coalesce(s.counts, s.rate) AS found, coalesce(b.counts, b.rate) AS b_found,

@@ -185,7 +185,7 @@ def test_source_and_background_of_one_file():
     assert (source["background_id"], source["background_from"]) == ("b", "keyword")
     assert background["background_id"] is None
     [named] = paired([{**rows[0], "backfile": "p.fits[4]"}])
-    assert named["problems"] == ["BACKFILE 'p.fits[4]' names 0 in its file"]
+    assert named["problems"] == ["BACKFILE 'p.fits[4]' names none in its file"]
 
 
 def test_rows_go_with_rows():

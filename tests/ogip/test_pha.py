@@ -206,6 +206,20 @@ def test_a_keyword_that_is_no_number_is_said():
     ]
 
 
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        (None, ["BACKSCAL is missing, taken as 1"]),
+        (0.0, ["BACKSCAL is 0: no background can be scaled by it"]),
+        (0.5, None),
+    ],
+)
+def test_a_scale_that_is_missing_or_nothing_is_said(scale, said):
+    assert only(hdus.pha(BACKSCAL=scale))["warnings"] == said
+    columns = {"CHANNEL": ("I", [1, 2]), "COUNTS": ("J", [1, 2]), "BACKSCAL": ("E", [0.0, 1.0])}
+    assert only(hdus.pha(columns, BACKSCAL=scale))["warnings"] is None
+
+
 def test_flags_may_be_logicals_and_are_then_not_exact():
     found = read(hdus.pha({
         "CHANNEL": ("I", [1, 2]), "COUNTS": ("J", [3, 4]), "QUALITY": ("L", [False, True]),

@@ -110,6 +110,34 @@ def test_scales_may_differ_by_channel(tables):
     assert (alpha[2], net[2]) == (None, None)
 
 
+@pytest.mark.parametrize("scale", ["backscal", "areascal"])
+@pytest.mark.parametrize("of", ["source", "background"])
+def test_a_scale_of_nothing_leaves_the_background_unknown(tables, scale, of):
+    rows = {"source": {"counts": [9.0] * 3}, "background": {"counts": [6.0] * 3}}
+    rows[of][scale] = 0.0
+    spectra(tables, rows["source"], rows["background"])
+    assert columns(tables, "counts", "alpha", "net_counts") == [[9] * 3, [None] * 3, [None] * 3]
+
+
+@pytest.mark.parametrize(
+    ("source", "background", "net"),
+    [
+        ([1, 2, 3], [0, 1, 2], [3, 4, 5]),  # counted from 1 and from 0
+        ([3, 1, 2], [3, 1, 2], [3, 4, 5]),
+        ([1, 2, 3], None, [3, 4, 5]),
+        ([3, 1, 2], [1, 2, 3], [None] * 3),
+        ([1, 2, 3], [1, 2, 4], [None] * 3),
+    ],
+)
+def test_a_background_of_other_channels_is_not_subtracted(tables, source, background, net):
+    spectra(
+        tables,
+        {"counts": [9.0] * 3, "channel": source},
+        {"counts": [6.0, 5.0, 4.0], "channel": background},
+    )
+    assert columns(tables, "net_counts") == [net]
+
+
 def test_rates_become_counts_with_the_errors_of_the_file(tables):
     spectra(
         tables,
