@@ -64,11 +64,12 @@ def read_labels(file: InputFile) -> TableReader:
     reader = scan_table(file.path)
     names = [name.lower() for name in _plain_names(reader.schema.names, _LABEL_ALIASES)]
     chosen = {n: i for i, n in reversed(list(enumerate(names))) if n in _LABEL_COLUMNS}
-    if "main_type" not in chosen:
-        raise InputError(
-            file.path,
-            f"column 'main_type' is missing; the file has {some_names(reader.schema.names)}",
-        )
+    for needed in ("name", "main_type"):
+        if needed not in chosen:
+            raise InputError(
+                file.path,
+                f"column {needed!r} is missing; the file has {some_names(reader.schema.names)}",
+            )
     schema = pa.schema([reader.schema.field(i).with_name(n) for n, i in chosen.items()])
     catalogue = None
     if "catalogue" not in chosen:

@@ -130,6 +130,11 @@ def test_labels_without_types_are_refused(write):
         read_labels(file(write("name,class\nA,1\n"), "labels"))
 
 
+def test_labels_without_names_are_refused_with_the_columns_of_the_file(write):
+    with pytest.raises(InputError, match="column 'name' is missing; the file has ra, main_type"):
+        read_labels(file(write("ra,main_type\n1,QSO\n"), "labels"))
+
+
 class Lake:
     """A lake into which each test ingests releases of its own."""
 
