@@ -68,10 +68,9 @@ def conform(
             raise InputError(file.path, f"two columns are called {name!r}, in whatever case")
     for needed in role.required:
         if needed not in given:
-            raise InputError(
-                file.path,
-                f"column {needed!r} is missing; the file has {some_names(reader.schema.names)}",
-            )
+            there = some_names(reader.schema.names)
+            hint = f"; {role.hints[needed]}" if needed in role.hints else ""
+            raise InputError(file.path, f"column {needed!r} is missing; the file has {there}{hint}")
     plans = []
     for column in table.columns:
         i = given.get(column.name.lower(), -1)

@@ -112,6 +112,8 @@ class TableRole(Role):
         `lake.errors.InputError`.
     required : tuple of str
         Columns that an input must have, and that must not be null.
+    hints : mapping
+        What to say beside, by required column, of a file that lacks it.
     keeps_other_columns : bool
         Whether columns that the contract does not declare are kept under their own names.
     matches : tuple, optional
@@ -121,6 +123,7 @@ class TableRole(Role):
 
     read: Callable[[InputFile], TableReader]
     required: tuple[str, ...] = ()
+    hints: Mapping[str, str] = field(default_factory=dict)
     keeps_other_columns: bool = False
     matches: tuple[str, str] | None = None
 

@@ -1,5 +1,6 @@
 """Commands for files of one's own that need not go into a lake: classify, preprocess, predict."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,11 +68,23 @@ def classify(
         origin = _origin(f"Classes of {file.name}", command, ids, csc)
         rows = exports.export(classified, output, origin)
         show.done(f"{output}: {show.count(rows, 'detection')}")
+    _name_without_class(classified)
     if as_json:
         show.as_json({"detections": classified.to_pylist(), "sources": masters.to_pylist()})
         return
     _show_classes("Detections", classified, ["name", "obsid"], "detection_class")
     _show_classes("Sources", masters, ["name", "detection_count"], "soft_master_class")
+
+
+def _name_without_class(classified: pa.Table) -> None:
+    """Say how many detections got no class, and why most of them."""
+    rows = classified.select(["detection_class", "reason"]).to_pylist()
+    reasons = Counter(row["reason"] for row in rows if row["detection_class"] is None)
+    if reasons:
+        [(reason, number)] = reasons.most_common(1)
+        total = reasons.total()
+        told = reason if number == total else f"{number:,} for this: {reason}"
+        show.warn(f"no class for {total:,} of {show.count(len(rows), 'detection')}; {told}")
 
 
 def _newest(home: lake.Home, models: str, noun: str) -> str:

@@ -197,8 +197,10 @@ def test_the_first_value_that_does_not_fit_is_named(column, given, message):
 
 def test_what_is_missing_or_double_is_named():
     assert reason({"name": ["A"], "ra": [1.0]}) == (
-        "column 'obsid' is missing; the file has name, ra"
+        "column 'obsid' is missing; the file has name, ra; detections are rows of a source and an"
+        " observation, which tables of master sources, as VizieR's, have not"
     )
+    assert reason({"obsid": [1], "ra": [1.0]}) == "column 'name' is missing; the file has obsid, ra"
     assert reason({"obsid": [1], "name": ["A"], "Ra": [1.0], "RA": [2.0]}) == (
         "two columns are called 'RA', in whatever case"
     )

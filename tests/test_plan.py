@@ -136,6 +136,7 @@ def test_an_unchanged_release_of_2000_files_is_planned_without_reading_them(home
 
     paths = [write(home, f"{i}.csv", f"A{i},{i}") for i in range(2000)]
     home.add(Source("csc", "R", "detections", tuple(paths)))
+    version = inputs.role("csc", "detections").version
     nothing = {"reason": None, "rows_read": 1, "rows_committed": 1, "rows_rejected": 0}
     with home.store.commit("records") as commit:
         commit.insert(
@@ -145,7 +146,7 @@ def test_an_unchanged_release_of_2000_files_is_planned_without_reading_them(home
                     "mission": "csc", "release": "R", "role": "detections", "name": path.name,
                     "path": str(path), "size": path.stat().st_size,
                     "mtime_ns": path.stat().st_mtime_ns, "sha256": inputs.sha256(path),
-                    "options": "{}", "reader_version": 1, "status": "committed",
+                    "options": "{}", "reader_version": version, "status": "committed",
                     "ingested_at": now(), "snapshot": 1, **nothing,
                 }
                 for path in paths
@@ -251,3 +252,16 @@ def test_a_fingerprint_is_of_content_options_and_reader_alone(home):
         [],
     ]
     assert len({fingerprint(records) for records in others}) == len(others)
+
+
+def test_what_an_older_reader_refused_is_tried_again(home, monkeypatch):
+    monkeypatch.setitem(csc.ROLES, "detections", replace(csc.ROLES["detections"], required=("x",)))
+    path = write(home, "a.csv", "A,1")
+    home.add(Source("csc", "R", "detections", (path,)))
+    assert len(ingest(home, "csc", "R").rejected) == 1
+    assert not plan(home, "csc", "R").changed
+    role = replace(csc.ROLES["detections"], required=("name",))
+    monkeypatch.setitem(csc.ROLES, "detections", replace(role, version=role.version + 1))
+    assert plan(home, "csc", "R").changed
+    outcome = ingest(home, "csc", "R")
+    assert (len(outcome.committed), outcome.rejected) == (1, [])

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake.conform import some_names
 from lake.errors import InputError
@@ -14,8 +15,15 @@ from lake.inputs import InputFile, TableRole
 #: Names that the archive's interfaces give to columns that the catalogue calls otherwise.
 _ALIASES = {"sepn": "separation"}
 _LABEL_ALIASES = {"angdist": "separation_arcsec", "separation": "separation_arcsec"}
-#: A column's own name after the table that the archive puts before it.
-_QUALIFIED = re.compile(r"^(?:master_source|observation_source|stack_source|stack_observation)?\.")
+#: Columns of VizieR's IX/57/csc2master and IX/70/csc21mas; a table that has the first is of them.
+_VIZIER = {"2cxo": "name", "raicrs": "ra", "deicrs": "dec"}
+#: A name as VizieR gives it, without its catalogue.
+_SHORT_NAME = r"^\s*(?:2CXO)?\s*(J\d{6}\.\d[+-]\d{6}[A-Z]{0,2})\s*$"
+#: A column's own name after the table, or its one-letter alias, that a query puts before it.
+_QUALIFIED = re.compile(
+    r"^(?:master_source|observation_source|stack_source|stack_observation|[a-z])?\.",
+    re.IGNORECASE,
+)
 _LABEL_COLUMNS = (
     "name", "obsid", "main_id", "main_type", "other_types", "separation_arcsec", "catalogue",
 )  # fmt: skip
@@ -24,8 +32,9 @@ _LABEL_COLUMNS = (
 def read_detections(file: InputFile) -> TableReader:
     """Detections of a VOTable, FITS, CSV, command-line TSV or Parquet file.
 
-    Table prefixes (``master_source.name``) go, positions in sexagesimal, as CSCview exports
-    them, become degrees.
+    Table prefixes (``master_source.name``, ``m.name``) go, positions in sexagesimal, as CSCview
+    exports them, become degrees. Name and position of VizieR's tables (``2CXO``, ``RAICRS``,
+    ``DEICRS``) are known; a name without its ``2CXO`` gets it.
 
     Raises
     ------
@@ -61,12 +70,14 @@ def read_labels(file: InputFile) -> TableReader:
     reader = scan_table(file.path)
     names = [name.lower() for name in _plain_names(reader.schema.names, _LABEL_ALIASES)]
     chosen = {n: i for i, n in reversed(list(enumerate(names))) if n in _LABEL_COLUMNS}
-    if "main_type" not in chosen:
-        raise InputError(
-            file.path,
-            f"column 'main_type' is missing; the file has {some_names(reader.schema.names)}",
-        )
+    for needed in ("name", "main_type"):
+        if needed not in chosen:
+            raise InputError(
+                file.path,
+                f"column {needed!r} is missing; the file has {some_names(reader.schema.names)}",
+            )
     schema = pa.schema([reader.schema.field(i).with_name(n) for n, i in chosen.items()])
+    of_name = list(chosen).index("name")
     catalogue = None
     if "catalogue" not in chosen:
         catalogue = file.options.get("catalogue", "SIMBAD")
@@ -75,6 +86,7 @@ def read_labels(file: InputFile) -> TableReader:
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
             arrays = [batch.column(i) for i in chosen.values()]
+            arrays[of_name] = full_names(arrays[of_name])
             if catalogue is not None:
                 arrays.append(pa.repeat(catalogue, batch.num_rows))
             yield pa.record_batch(arrays, schema=schema)
@@ -82,10 +94,25 @@ def read_labels(file: InputFile) -> TableReader:
     return TableReader(schema, batches())
 
 
+def full_names(names: pa.Array) -> pa.Array:
+    """Give names of the catalogue the ``2CXO`` that they lack: ``2CXO J004307.5-092302``.
+
+    Others, and what is no text, stay.
+    """
+    if not (pa.types.is_string(names.type) or pa.types.is_large_string(names.type)):
+        return names
+    return pc.replace_substring_regex(names, _SHORT_NAME, r"2CXO \1")
+
+
 def _plain_names(names: list[str], aliases: dict[str, str]) -> list[str]:
     """Names without table prefixes, each once: where two would be equal the prefix stays."""
     plain = [_QUALIFIED.sub("", name) for name in names]
-    plain = [aliases.get(name.lower(), name) for name in plain]
+    if "2cxo" in (name.lower() for name in plain):
+        aliases = aliases | _VIZIER
+    taken = {name.lower() for name in plain}
+    plain = [
+        name if (alias := aliases.get(name.lower(), name)) in taken else alias for name in plain
+    ]
     lower = [name.lower() for name in plain]
     return [
         name if lower.index(name.lower()) == i else original.replace(".", "_").strip("_")
@@ -97,8 +124,11 @@ def _renamed(
     reader: TableReader, schema: pa.Schema, sexagesimal: list[int], file: InputFile
 ) -> Iterator[pa.RecordBatch]:
     row = 1
+    name = schema.get_field_index("name")
     for batch in reader:
         arrays = list(batch.columns)
+        if name >= 0:
+            arrays[name] = full_names(arrays[name])
         for i in sexagesimal:
             name = schema.field(i).name
             arrays[i] = degrees(arrays[i], name, file.path, row, hours=name == "ra")
@@ -116,8 +146,13 @@ ROLES = {
         table="csc.detections",
         read=read_detections,
         required=("name", "obsid"),
+        hints={
+            "obsid": "detections are rows of a source and an observation, which tables of master "
+            "sources, as VizieR's, have not"
+        },
         suffixes=_SUFFIXES,
         keeps_other_columns=True,
+        version=2,
     ),
     "labels": TableRole(
         name="labels",
@@ -126,6 +161,7 @@ ROLES = {
         required=("name",),
         suffixes=_SUFFIXES,
         matches=("csc.detections", "name"),
+        version=2,
         options={"catalogue": "catalogue that gives the labels where the file does not say"},
     ),
 }

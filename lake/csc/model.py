@@ -12,6 +12,7 @@ from lake.canonical import canonical_json, content_id
 from lake.csc.features import (
     CLASSES,
     FEATURES,
+    FloatArray,
     Normalisation,
     feature_matrix,
     label_codes,
@@ -124,6 +125,14 @@ class ClassModel:
             raise LacusError(f"the model is incomplete or damaged: {error!r}") from error
 
 
+def _lacking(raw: FloatArray) -> str:
+    """Which features are missing in how many detections, most first; "" for none."""
+    missing = np.isnan(raw).sum(axis=0)
+    order = [i for i in np.argsort(-missing, kind="stable").tolist() if missing[i]]
+    named = ", ".join(f"{FEATURES[i]} ({missing[i]:,})" for i in order)
+    return f"; missing: {named}" if named else ""
+
+
 @one_thread("sklearn.mixture")
 def train(table: pa.Table, *, components: int = 6, seed: int = 42) -> ClassModel:
     """Train both classifiers on a table of detections.
@@ -151,10 +160,10 @@ def train(table: pa.Table, *, components: int = 6, seed: int = 42) -> ClassModel
     if "name" not in table.column_names:
         raise LacusError("the table lacks the column 'name', which says what is one source")
     raw = feature_matrix(table)
-    if (~np.isnan(raw).any(axis=1)).sum() < max(components, 2):
+    if (have := (~np.isnan(raw).any(axis=1)).sum()) < max(components, 2):
         raise LacusError(
             f"{components} clusters need at least {max(components, 2)} detections with all twelve "
-            f"features; of {table.num_rows} given, {(~np.isnan(raw).any(axis=1)).sum()} have them"
+            f"features; of {table.num_rows} given, {have} have them{_lacking(raw)}"
         )
     normalisation = Normalisation.fit(raw)
     x, undefined = normalisation.transform(raw)

@@ -303,6 +303,22 @@ def canonical_type(simbad_type: str | None) -> str | None:
     return _CANONICAL.get(text, text)
 
 
+def is_known(simbad_type: str | None) -> bool:
+    """Tell whether SIMBAD has a type under this name, or it means "no label".
+
+    Parameters
+    ----------
+    simbad_type : str or None
+
+    Returns
+    -------
+    bool
+        False for a text that `canonical_type` can only leave as it is.
+    """
+    name = canonical_type(simbad_type)
+    return name is None or name in _CONDENSED
+
+
 def condensed_type(canonical: str) -> str:
     """Give the condensed name that SIMBAD's TAP service has for a type of the method's spelling.
 

@@ -220,7 +220,8 @@ def _combine(
     log_joint -= log_joint.max(axis=2, keepdims=True)
     np.exp(log_joint, out=log_joint)
     log_joint /= log_joint.sum(axis=2, keepdims=True)
-    return np.einsum("nk,nkc->nc", np.exp(log_responsibilities), log_joint)
+    # Responsibilities add up to 1 but for rounding, which a sure class would carry beyond 1.
+    return np.minimum(np.einsum("nk,nkc->nc", np.exp(log_responsibilities), log_joint), 1.0)
 
 
 def _class_prior(members: FloatArray, strength: float) -> FloatArray:

@@ -16,7 +16,15 @@ import pyarrow.csv as pacsv
 
 from lake.errors import InputError, UsageError
 from lake.formats.delimited_header import ALIGNED, Dialect, read_dialect, split_aligned
-from lake.formats.delimited_types import NULLS, ColumnType, clean, convert, misfit, without_nan
+from lake.formats.delimited_types import (
+    NO_NUMBERS,
+    NULLS,
+    ColumnType,
+    clean,
+    convert,
+    misfit,
+    without_nan,
+)
 from lake.formats.reader import TableReader
 from lake.formats.source import GZIP_FAULTS, Source, head, label, open_stream
 
@@ -126,7 +134,7 @@ class _Delimited:
                     ),
                     convert_options=pacsv.ConvertOptions(
                         column_types=dict(zip(names, types, strict=True)),
-                        null_values=self.nulls.to_pylist(),
+                        null_values=[*self.nulls.to_pylist(), *NO_NUMBERS],
                         strings_can_be_null=False,
                         check_utf8=False,
                     ),
@@ -344,9 +352,10 @@ def read_delimited(
         with leading zeros and integers past 64 bits stay text. A display format that the
         file declares (CSC exports) keeps a column of numbers from becoming integers, and of
         text from becoming numbers. Blanks around cells are trimmed. Empty cells and
-        `null_values` are null, and NaN is null in columns of numbers; infinities stay. Unit, UCD,
-        description and display format are field metadata where the file has them. Names
-        are unique without regard to case (``_2`` appended).
+        `null_values` are null, and so are NaN, NA and N/A in columns of numbers or booleans;
+        infinities stay. Unit, UCD, description and display format are field metadata where the
+        file has them; units may stand in a line below the names. Names are unique without
+        regard to case (``_2`` appended).
 
     Raises
     ------

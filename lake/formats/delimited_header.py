@@ -2,11 +2,13 @@
 
 import csv
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from lake.errors import InputError
+from lake.formats.delimited_types import NO_NUMBERS, NULLS
 from lake.formats.source import GZIP_FAULTS, Source, label, open_stream, unique_names
 
 ALIGNED = " "
@@ -25,6 +27,9 @@ _VIZIER_COLUMN = re.compile(
     r"(?:\t?\[ucd=(?P<ucd>[^\]\t]*)\])?\s*"
 )
 _RULE = re.compile(r"-+")
+# Units begin with a letter, a bracket or a power of ten: `log(cm**-2)`, `[0.1nm]`, `10-3W/m2`.
+_UNIT = re.compile(r"[A-Za-zµ%\[(\"°]|10[*^+-]")
+_NO_UNIT = frozenset((*NULLS, *NO_NUMBERS, "-"))
 
 
 @dataclass
@@ -132,6 +137,9 @@ def _read(path: str, stream: BinaryIO, delimiter: str | None) -> Dialect:
         names = above
     else:
         ruled = _ruled(below, delimiter, len(names))
+        if not ruled and _units_only(below, delimiter, len(names)):
+            ruled = 1
+            units = _split(_decoded(path, below[0], lines + first_lines + 1), delimiter)
         if ruled == 2:
             units = _split(_decoded(path, below[0], lines + first_lines + 1), delimiter)
         start += len(raw) + sum(len(line) for line in below[:ruled])
@@ -142,7 +150,7 @@ def _read(path: str, stream: BinaryIO, delimiter: str | None) -> Dialect:
         if match := _CSC_COLUMN.fullmatch(comment) or _VIZIER_COLUMN.fullmatch(comment):
             _describe(dialect, match)
     for name, unit in zip(names, units, strict=False):
-        if unit:
+        if unit not in _NO_UNIT:
             dialect.metadata.setdefault(name, {})[b"unit"] = unit.encode()
     return dialect
 
@@ -159,6 +167,37 @@ def _ruled(below: list[bytes], delimiter: str, columns: int) -> int:
         if rule and any(len(cell) > 2 for cell in cells):
             return number
     return 0
+
+
+def _units_only(below: list[bytes], delimiter: str, columns: int) -> bool:
+    """True where the line under the names holds units, and no rule sets it off.
+
+    Then it is text where every line that follows has a number or nothing, blank elsewhere, and
+    one of its cells at least is a unit that astropy knows.
+    """
+    lines = (line.decode("utf-8", "replace") for line in below[:_SAMPLE_LINES])
+    rows = [_split(line, delimiter) for line in lines if line.strip()]
+    if len(rows) < 2 or any(len(row) != columns for row in rows[:2]):
+        return False
+    for unit, *cells in zip(*(row for row in rows if len(row) == columns), strict=True):
+        below_it = [cell for cell in cells if cell not in _NO_UNIT]
+        if unit not in _NO_UNIT and not (
+            below_it and _UNIT.match(unit) and all(map(_NUMBER.fullmatch, below_it))
+        ):
+            return False
+    return any(_is_unit(cell) for cell in rows[0] if cell not in _NO_UNIT)
+
+
+def _is_unit(text: str) -> bool:
+    from astropy import units
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", units.UnitsWarning)
+            units.Unit(text.replace("^", "**"))
+    except ValueError:
+        return False
+    return True
 
 
 def _describe(dialect: Dialect, column: re.Match[str]) -> None:

@@ -6,6 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 NULLS = ("", "NaN", "nan", "null", "NULL", "None", "--")
+#: Cells that mean no value among numbers and booleans; among text they may be text.
+NO_NUMBERS = ("NA", "N/A", "n/a")
 _TRUE = ("TRUE", "True", "true")
 _FALSE = ("FALSE", "False", "false")
 # `00123` and `0x1F` name things; Arrow would read them as numbers.
@@ -18,6 +20,11 @@ def clean(cells: pa.Array, nulls: pa.Array) -> pa.Array:
     cells = pc.utf8_trim_whitespace(cells)
     is_null = pc.is_in(cells, value_set=nulls)
     return pc.if_else(is_null, None, cells) if pc.any(is_null).as_py() else cells
+
+
+def _without_na(cells: pa.Array) -> pa.Array:
+    no_number = pc.is_in(cells, value_set=pa.array(NO_NUMBERS))
+    return pc.if_else(no_number, None, cells) if pc.any(no_number).as_py() else cells
 
 
 def _cast(cells: pa.Array, kind: pa.DataType) -> pa.Array | None:
@@ -59,11 +66,13 @@ class ColumnType:
         cells, raw : pyarrow.Array
             The cells, cleaned and as they stand in the file.
         """
+        cells = _without_na(cells)
         if cells.null_count == len(cells):
             # Only where there is no value does it matter how its absence is written.
             if self.empty and not self.nan:
                 trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(raw))
-                self.nan = bool(pc.any(pc.equal(trimmed, "nan")).as_py())
+                numbers = pa.array(["nan", *map(str.lower, NO_NUMBERS)])
+                self.nan = bool(pc.any(pc.is_in(trimmed, value_set=numbers)).as_py())
             return
         self.empty = False
         if self.boolean:
@@ -138,6 +147,8 @@ def convert(cells: pa.Array, kind: pa.DataType) -> pa.Array:
     pyarrow.ArrowInvalid
         A cell does not fit; `misfit` says which.
     """
+    if not pa.types.is_string(kind):
+        cells = _without_na(cells)
     if pa.types.is_boolean(kind):
         true = pc.is_in(cells, value_set=pa.array([*_TRUE, "1"]))
         known = pc.or_(true, pc.is_in(cells, value_set=pa.array([*_FALSE, "0"])))

@@ -40,7 +40,7 @@ ROLES = {
         records=records,
         # Spectra and responses have any ending; what a file is, its content says.
         suffixes=("",),
-        version=2,
+        version=4,
         options={
             "background": "file of the background spectrum, where a spectrum names none",
             "response": "file of the response (RMF or RSP), where a spectrum names none",

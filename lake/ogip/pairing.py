@@ -2,7 +2,9 @@
 
 BACKFILE, RESPFILE and ANCRFILE count first, looked up beside the spectrum's own file; then files
 of the same instrument and observation whose names agree but for the part they are; then what the
-registration says. What is named and not there, and what does not fit, is written down.
+registration says. A grating spectrum without another background has that of its columns
+BACKGROUND_UP and BACKGROUND_DOWN, added up as the CIAO script tg_bkg does. What is named and not
+there, and what does not fit, is written down.
 """
 
 import os
@@ -22,7 +24,7 @@ Row = dict[str, Any]
 SPECTRA = (
     "release", "spec_id", "path", "hdu", "row", "extname", "telescope", "instrument", "detector",
     "obs_id", "t_start", "t_stop", "backfile", "respfile", "ancrfile", "content", "n_channels",
-    "file_sha256",
+    "backscup", "backscdn", "file_sha256",
 )  # fmt: skip
 RESPONSES = (
     "response_id", "path", "hdu", "extname", "telescope", "instrument", "detector", "includes_area",
@@ -196,7 +198,9 @@ def _paired(
         background, how_background = _find(
             spectrum, backgrounds, options, problems, lambda row: _channel_misfit(spectrum, row)
         )
-        missing += [] if background else ["background"]
+        if background is None and (spectrum["backscup"] or spectrum["backscdn"]):
+            how_background = "columns"
+        missing += [] if how_background else ["background"]
     response, how_response = _find(
         spectrum, matrices, options, problems, lambda row: _channel_misfit(spectrum, row)
     )
@@ -248,7 +252,7 @@ def _find(
         rows = candidates.rows(path, spectrum, wanted) if path else []
         if len(rows) == 1:
             return _noted(rows[0], misfit(rows[0]), keyword, problems), "keyword"
-        which = f"names {len(rows)} in its file" if path else "is not there"
+        which = f"names {len(rows) or 'none'} in its file" if path else "is not there"
         problems.append(f"{keyword} {which}")
     # By identifier, as a file and its copy are one.
     found = {

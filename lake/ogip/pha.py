@@ -36,6 +36,8 @@ _LISTS = {
     "BACKGROUND_UP": ("background_up", False),
     "BACKGROUND_DOWN": ("background_down", False),
 }
+#: Background columns of grating spectra and the keywords that scale them, as BACKSCAL the counts.
+_SCALES = {"BACKGROUND_UP": "BACKSCUP", "BACKGROUND_DOWN": "BACKSCDN"}
 _FLAGS = ("QUALITY", "GROUPING")
 _NUMBERS = ("EXPOSURE", "AREASCAL", "BACKSCAL", "CORRSCAL")
 _FILES = ("BACKFILE", "RESPFILE", "ANCRFILE", "CORRFILE")
@@ -82,6 +84,12 @@ def read(hdu: HDU) -> Spectra:
     several = not about(hdu, present[0]).scalar
     lists, typed = _lists(hdu, several)
     common, warnings = _common(hdu, present[0], several)
+    for column, keyword in _SCALES.items():
+        if _LISTS[column][0] in lists:
+            common[keyword.lower()] = scale = number(hdu.header, keyword)
+            if scale is None or not scale > 0:
+                common[keyword.lower()] = None
+                warnings.append(f"{column} is not taken as a background: {keyword} is {scale}")
     if not several:
         row, reason = _spectrum(common, lists, {}, warnings)
         if reason:
@@ -220,6 +228,11 @@ def _spectrum(
             warnings.append("channel numbers are not consecutive")
     else:
         warnings.append("there is no column CHANNEL")
+    if (backscal := row["backscal"]) is None and "backscal_channel" not in lists:
+        if not any(note.startswith("BACKSCAL") for note in warnings):
+            warnings.append("BACKSCAL is missing, taken as 1")
+    elif backscal is not None and not backscal > 0:
+        warnings.append(f"BACKSCAL is {backscal:g}: no background can be scaled by it")
     if row["detchans"] not in (None, size):
         warnings.append(f"DETCHANS is {row['detchans']}, but there are {size} channels")
     lost = np.ma.getmaskarray(values) | np.isnan(np.ma.getdata(values))

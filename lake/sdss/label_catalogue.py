@@ -299,4 +299,5 @@ LABELS_ROLE = TableRole(
         "strip_suffix": "text to take off the end of identifiers",
         "radius_arcsec": "radius of a match by position in arcsec (default 1)",
     },
+    version=2,
 )  # fmt: skip

@@ -37,7 +37,7 @@ ROLES = {
         records=mask_rows.records,
         suffixes=(".fits", ".fit", ".fts", ".reg", ".csv", ".ecsv"),
         options=mask_rows.OPTIONS,
-        version=3,
+        version=4,
     ),
     "images": RecordRole(
         name="images",
@@ -47,7 +47,7 @@ ROLES = {
         options={
             "sas_compatible": "yes: round detector pixels of these exposures as the SAS does",
         },
-        version=2,
+        version=3,
     ),
     "control": RecordRole(
         name="control",
@@ -60,7 +60,7 @@ ROLES = {
             "instrument": "their camera (EPN, EMOS1, EMOS2), where the file does not say",
             "force": "yes: take them however large their residual is",
         },
-        version=2,
+        version=3,
     ),
 }
 

@@ -48,8 +48,8 @@ def table_bytes(
     sky : SkyPixels, optional
         What X and Y mean; a table of sky pixels says it.
     date : str, optional
-        Time of creation. It is not taken from the clock, so that the same regions make the
-        same bytes.
+        When the image was created that the table is for, which it says. The clock is not asked,
+        so that the same regions make the same bytes.
 
     Returns
     -------
@@ -133,20 +133,20 @@ def _history(text: str) -> bytes:
 
 
 def _primary(name: str, date: str | None) -> bytes:
-    made = f" {date}" if date else ""
     cards = [
         _card("SIMPLE", True, "file does conform to FITS standard"),
         _card("BITPIX", 8, "number of bits per data pixel"),
         _card("NAXIS", 0, "number of data axes"),
         _card("EXTEND", True, "FITS dataset may contain extensions"),
         _long("XPROC0", f"{CREATOR} regions bkgregionset={name}"),
-        _long("XDAL0", f"{name}{made} Create {CREATOR}"),
+        _long("XDAL0", f"{name} Create {CREATOR}"),
         _card("CREATOR", CREATOR, "name of code"),
     ]
     if date:
-        cards.append(_card("DATE", date, "creation date"))
+        cards.append(_card("DATE", date, "creation date of the image"))
     cards.append(_card("LONGSTRN", "OGIP 1.0"))
-    cards.append(_history(f"Created by {CREATOR}" + (f" at {date.split('.')[0]}" if date else "")))
+    image = f" for an image that was created at {date.split('.')[0]}" if date else ""
+    cards.append(_history(f"Created by {CREATOR}{image}"))
     return block(cards)
 
 

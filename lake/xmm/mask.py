@@ -5,10 +5,11 @@ table of boxes and circles. Pixels are decomposed into boxes; what has a shape a
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -159,10 +160,12 @@ def mask_of(
     parts: list[tuple[int, Regions]]
     frame: Frame
     if is_list(data):
-        parts, frame = _named(path, lambda: read_list(data)), "fk5"
+        with named(path):
+            parts, frame = read_list(data), "fk5"
         kind, exposure = "list", None
     else:
-        regions, system = _named(path, lambda: read_ds9(data))
+        with named(path):
+            regions, system = read_ds9(data)
         if system == "image":
             raise InputError(
                 path, "its regions are in pixels of an image that is not known: save them in fk5"
@@ -174,10 +177,11 @@ def mask_of(
     return Mask(name, kind, made, exposure=exposure)
 
 
-def _named(path: str, read: Any) -> Any:
-    """Result of a reader of bytes; its errors name the file."""
+@contextmanager
+def named(path: str) -> Iterator[None]:
+    """Let errors of what is done with the content of a file name the file."""
     try:
-        return read()
+        yield
     except InputError as error:
         raise InputError(path, error.problem, error.where) from None
 

@@ -19,7 +19,7 @@ from lake.xmm.control import read_control
 from lake.xmm.ds9 import ds9_text
 from lake.xmm.esas import Frame, table_bytes
 from lake.xmm.exposure import Exposure, read_exposure
-from lake.xmm.mask import Mask, Part, read_mask
+from lake.xmm.mask import Mask, Part, named, read_mask
 from lake.xmm.shapes import (
     Regions,
     concatenate,
@@ -160,7 +160,10 @@ def region_tables(
             for e, c in zip(known, calibrations, strict=True)
             if e.obsid == exposure.obsid
         }
-        tables = list(placed(read, exposure, calibration, others, sas_compatible=sas_compatible))
+        with named(label(mask)):
+            tables = list(
+                placed(read, exposure, calibration, others, sas_compatible=sas_compatible)
+            )
         folder = Path(output) / exposure.obsid if several else Path(output)
         contents = _contents(exposure, tables)
         files |= {folder / name: content for name, content in contents.items()}

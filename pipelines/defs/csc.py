@@ -160,6 +160,24 @@ def _standing(
     return contracts.table("csc.mixture_models").arrow([model])
 
 
+def _name_unknown_types(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> None:
+    """Warn of labels that are no types of SIMBAD: their detections silently get no class."""
+    from lake.csc.object_types import is_known
+
+    counts = home.sql(
+        "SELECT main_type, count(*) FROM csc.labelled_features WHERE release = ?"
+        " GROUP BY main_type ORDER BY count(*) DESC, main_type", [release],
+    ).fetchall()  # fmt: skip
+    unknown = [(name, n) for name, n in counts if not is_known(name)]
+    if unknown:
+        named = ", ".join(f"{name!r} ({n:,})" for name, n in unknown[:5])
+        context.log.warning(
+            "%s detections have labels that are no types of SIMBAD, are not trained on and get no"
+            " class: %s%s", f"{sum(n for _, n in unknown):,}", named,
+            f" and {len(unknown) - 5} more" if len(unknown) > 5 else "",
+        )  # fmt: skip
+
+
 @derived(
     tables=["csc.clusters", "csc.class_probabilities"],
     reads=["csc.labelled_features", "csc.mixture_models"],
@@ -186,6 +204,7 @@ def classification(context: dg.AssetExecutionContext, home: lake.Home, release: 
             "no class is given: %s; `lacus add csc %s labels FILE` or `lacus fetch simbad"
             " --release %s` brings some", classify.NO_LABELS, release, release,
         )  # fmt: skip
+    _name_unknown_types(context, home, release)
     made = home.store.made(release).get(classes)
     last = home.sql("SELECT model_id FROM csc.clusters WHERE release = ? LIMIT 1", [release])
     found = part = None

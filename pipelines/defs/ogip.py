@@ -112,7 +112,7 @@ def _originals(store: Store, release: str) -> dict[str, str]:
 @derived(
     tables=["ogip.pairs"],
     reads=["ogip.spectra", "ogip.responses", "ogip.effective_area"],
-    version="2",
+    version="3",
     checks=[POINTERS, FOLDABLE, COMPLETE],
     beside=_originals,
 )

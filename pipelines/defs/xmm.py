@@ -118,7 +118,7 @@ def calibration(context: dg.AssetExecutionContext, home: lake.Home, release: str
 @derived(
     tables=["xmm.regions", "xmm.region_tables"],
     reads=["xmm.observations", "xmm.masks", "xmm.mask_regions"],
-    version="1",
+    version="2",
     checks=[BOTH_FRAMES, COMPLETE],
 )
 def region_tables(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:

@@ -1,6 +1,6 @@
 -- One row per spectrum and channel: counts with their error, energies, and what the background leaves.
--- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file: channel by channel where spectrum and response have as many, numbered one after the other from whatever number, else by number.
--- Source: OGIP/92-007 and 92-007a; XSPEC manual, chapter 2.
+-- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; that of a grating spectrum is the sum of its columns above and below it. Where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file: channel by channel where spectrum and response have as many, numbered one after the other from whatever number, else by number.
+-- Source: OGIP/92-007 and 92-007a; XSPEC manual, chapter 2; the CIAO script tg_bkg (backgrounds of gratings).
 -- key: release, spec_id, position
 -- columns:
 --   position: place of the channel in the spectrum, from 1 {meta.number}
@@ -24,16 +24,45 @@
 WITH paired AS (
     SELECT s.release, s.spec_id, s.file_sha256, p.background_id, p.response_id, p.area_id,
         nullif(greatest(s.exposure, 0), 0) AS seconds,
-        nullif(greatest(b.exposure, 0), 0) AS b_seconds,
-        s.quantity = 'RATE' AS is_rate, b.quantity = 'RATE' AS b_is_rate,
-        coalesce(s.areascal, 1) AS area, coalesce(b.areascal, 1) AS b_area,
-        coalesce(s.backscal, 1) AS back, coalesce(b.backscal, 1) AS b_back,
-        coalesce(b.n_channels = s.n_channels, FALSE) AS fits,
+        coalesce(p.background_from = 'columns', FALSE) AS in_columns,
+        nullif(greatest(CASE WHEN in_columns THEN s.exposure ELSE b.exposure END, 0), 0)
+            AS b_seconds,
+        s.quantity = 'RATE' AS is_rate,
+        CASE WHEN in_columns THEN s.quantity ELSE b.quantity END = 'RATE' AS b_is_rate,
+        nullif(greatest(coalesce(s.areascal, 1), 0), 0) AS area,
+        CASE
+            WHEN in_columns THEN area ELSE nullif(greatest(coalesce(b.areascal, 1), 0), 0)
+        END AS b_area,
+        nullif(greatest(coalesce(s.backscal, 1), 0), 0) AS back,
+        CASE
+            WHEN in_columns THEN coalesce(s.backscup, 0) + coalesce(s.backscdn, 0)
+            ELSE nullif(greatest(coalesce(b.backscal, 1), 0), 0)
+        END AS b_back,
+        in_columns OR (
+            coalesce(b.n_channels = s.n_channels, FALSE) AND coalesce(
+                s.channel = b.channel OR (
+                    s.channel = range(s.channel[1], s.channel[1] + s.n_channels)
+                    AND b.channel = range(b.channel[1], b.channel[1] + b.n_channels)
+                ),
+                TRUE
+            )
+        ) AS fits,
         s.channel, s.stat_err, s.sys_err, s.quality, s.grouping,
         coalesce(s.first_channel, r.first_channel) AS first_channel,
-        coalesce(s.counts, s.rate) AS found, coalesce(b.counts, b.rate) AS b_found,
+        coalesce(s.counts, s.rate) AS found,
+        CASE
+            WHEN NOT in_columns THEN coalesce(b.counts, b.rate)
+            WHEN s.backscdn IS NULL THEN s.background_up
+            WHEN s.backscup IS NULL THEN s.background_down
+            ELSE list_transform(
+                range(1, s.n_channels + 1),
+                lambda i: s.background_up[i] + s.background_down[i]
+            )
+        END AS b_found,
         s.areascal_channel, s.backscal_channel, b.stat_err AS b_stat_err, b.sys_err AS b_sys_err,
-        b.quality AS b_quality, b.areascal_channel AS b_areascal_channel,
+        b.quality AS b_quality,
+        CASE WHEN in_columns THEN s.areascal_channel ELSE b.areascal_channel END
+            AS b_areascal_channel,
         b.backscal_channel AS b_backscal_channel, range(1, s.n_channels + 1) AS positions,
         e.e_min AS e_mins, e.e_max AS e_maxs,
         CASE
@@ -60,7 +89,7 @@ WITH paired AS (
         ON e.release = s.release AND e.ebounds_id = coalesce(r.ebounds_id, s.ebounds_id)
 ),
 listed AS (
-    SELECT release, spec_id, file_sha256, background_id, response_id, area_id,
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, in_columns,
         seconds, b_seconds, is_rate, b_is_rate, area, b_area, back, b_back, first_channel,
         unnest(positions) AS position,
         unnest(list_select(e_mins, places)) AS e_min,
@@ -82,8 +111,8 @@ listed AS (
     FROM paired
 ),
 counted AS (
-    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, e_min, e_max,
-        position, coalesce(channel, first_channel + position - 1) AS channel,
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, in_columns,
+        e_min, e_max, position, coalesce(channel, first_channel + position - 1) AS channel,
         coalesce(quality, 0) AS quality, coalesce(grouping, 0) AS grouping,
         seconds * coalesce(areascal_channel, area) AS effective_seconds,
         CASE WHEN isfinite(found) THEN found * CASE WHEN is_rate THEN seconds ELSE 1 END END
@@ -102,8 +131,9 @@ counted AS (
     FROM listed
 ),
 with_errors AS (
-    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, e_min, e_max,
-        position, channel, quality, grouping, effective_seconds, counts, off_counts, alpha,
+    SELECT release, spec_id, file_sha256, background_id, response_id, area_id, in_columns,
+        e_min, e_max, position, channel, quality, grouping, effective_seconds, counts, off_counts,
+        alpha,
         alpha * off_counts AS background,
         sqrt(
             pow(coalesce(stat_err, sqrt(CASE WHEN counts >= 0 THEN counts END)), 2)
@@ -119,8 +149,9 @@ netted AS (
     SELECT release, spec_id, file_sha256, background_id, response_id, area_id, e_min, e_max,
         position, channel, quality, grouping, effective_seconds, counts, counts_error,
         off_counts, alpha, background, background_error,
-        CASE WHEN background_id IS NULL THEN counts ELSE counts - background END AS net_counts,
-        CASE WHEN background_id IS NULL THEN counts_error
+        CASE WHEN background_id IS NULL AND NOT in_columns THEN counts ELSE counts - background END
+            AS net_counts,
+        CASE WHEN background_id IS NULL AND NOT in_columns THEN counts_error
             ELSE sqrt(pow(counts_error, 2) + pow(background_error, 2))
         END AS net_counts_error
     FROM with_errors

@@ -58,6 +58,11 @@ def test_table_prefixes_go(write):
     ]
 
 
+def test_the_aliases_of_a_query_go(write):
+    path = write("m.name,o.obsid,O.HARD_HM,.separation,a1.b\nA,1,0.5,2.5,4\n")
+    assert detections(path).column_names == ["name", "obsid", "HARD_HM", "separation", "a1.b"]
+
+
 def test_where_two_would_be_equal_the_prefix_stays(write):
     path = write("master_source.flux,observation_source.flux,observation_source.FLUX_b\n1,2,3\n")
     assert detections(path).column_names == ["flux", "observation_source_flux", "FLUX_b"]
@@ -65,6 +70,56 @@ def test_where_two_would_be_equal_the_prefix_stays(write):
 
 def test_the_archives_name_of_the_separation_is_the_catalogues(write):
     assert detections(write("name,SEPN\nA,1\n")).column_names == ["name", "separation"]
+
+
+#: As VizieR has IX/70/csc21mas.
+VIZIER = """\
+#RESOURCE=yCat_9070
+#Name: IX/70/csc21mas
+#Column\t2CXO\t(a18)\tSource name (name)\t[ucd=meta.id;meta.main]
+#Column\tRAICRS\t(F11.7)\tRight ascension (ra)\t[ucd=pos.eq.ra;meta.main]
+#Column\tDEICRS\t(F11.7)\tDeclination (dec)\t[ucd=pos.eq.dec;meta.main]
+#Column\tHRhm\t(F8.4)\tHardness ratio\t[ucd=phot.count]
+#Column\tb_HRhm\t(F8.4)\tLower bound\t[ucd=phot.count]
+#Column\tB_HRhm\t(F8.4)\tUpper bound\t[ucd=phot.count]
+2CXO\tRAICRS\tDEICRS\tHRhm\tb_HRhm\tB_HRhm
+ \tdeg\tdeg\t \t \t
+------------------\t-----------\t-----------\t--------\t--------\t--------
+J004307.5-092302\t 10.7812820\t -9.3840510\t  0.2311\t  0.1000\t  0.3000
+J004307.5-092302X\t 10.7812820\t -9.3840510\t        \t        \t
+"""
+
+
+def test_name_and_position_of_vizier_are_those_of_the_catalogue(write):
+    table = detections(write(VIZIER, "in.tsv"))
+    # Those of master sources, not of their detections: hard_hm is another number.
+    assert table.column_names == ["name", "ra", "dec", "HRhm", "b_HRhm", "B_HRhm_2"]
+    names = ["2CXO J004307.5-092302", "2CXO J004307.5-092302X"]
+    assert table["name"].to_pylist() == names
+    assert table["ra"].to_pylist() == [10.781282] * 2
+
+
+def test_without_names_of_the_catalogue_positions_keep_theirs(write):
+    path = write("name,2CXO,RAICRS\nA,J004307.5-092302,1\n")
+    assert detections(path).column_names == ["name", "2CXO", "ra"]
+    assert detections(write("name,RAICRS\nA,1\n")).column_names == ["name", "RAICRS"]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("J004307.5-092302", "2CXO J004307.5-092302"),
+        ("2CXOJ004307.5-092302", "2CXO J004307.5-092302"),
+        ("2CXO J004307.5-092302", "2CXO J004307.5-092302"),
+        ("CXO J004307.5-092302", "CXO J004307.5-092302"),
+        ("J0043-0923", "J0043-0923"),
+        ("7", 7),
+    ],
+)
+def test_names_get_the_catalogue_that_they_lack(write, given, name):
+    path = write(f"name,main_type,obsid\n{given},QSO,1\n")
+    assert detections(path)["name"].to_pylist() == [name]
+    assert read_labels(file(path, "labels")).read_all()["name"].to_pylist() == [name]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +180,11 @@ def test_labels_without_types_are_refused(write):
         read_labels(file(write("name,class\nA,1\n"), "labels"))
 
 
+def test_labels_without_names_are_refused_with_the_columns_of_the_file(write):
+    with pytest.raises(InputError, match="column 'name' is missing; the file has ra, main_type"):
+        read_labels(file(write("ra,main_type\n1,QSO\n"), "labels"))
+
+
 class Lake:
     """A lake into which each test ingests releases of its own."""
 
@@ -175,6 +235,15 @@ SEEN = "name,obsid\nA,1\nA,2\nB,1\nC,1\n"
 def test_a_label_per_source_holds_for_all_its_detections(lake, write):
     assert picked(lake, write, SEEN, "name,main_type\nA,QSO\nB,AGN\nD,YSO\n") == [
         ("A", 1, "QSO"), ("A", 2, "QSO"), ("B", 1, "AGN"), ("C", 1, None),
+    ]  # fmt: skip
+
+
+def test_labels_match_by_names_of_vizier(lake, write):
+    seen = "name,obsid\n2CXO J004307.5-092302,1\n2CXO J004307.6-092302,1\n"
+    # As the CDS writes what it matched with SIMBAD.
+    labels = "angDist,2CXO,RAICRS,main_id,main_type\n0.2,J004307.5-092302,10.7,M 1,QSO\n"
+    assert picked(lake, write, seen, labels) == [
+        ("2CXO J004307.5-092302", 1, "QSO"), ("2CXO J004307.6-092302", 1, None),
     ]  # fmt: skip
 
 

@@ -54,6 +54,12 @@ def test_too_few_rows(detections):
         train(detections.slice(0, 4))
     with pytest.raises(LacusError, match="of 0 given"):
         train(detections.slice(0, 0))
+    few = detections.slice(0, 4)
+    for name, values in {"bb_kt": [1.0, None, None, 1.0], "hard_hs": [None] * 4}.items():
+        column = pa.array(values, pa.float64())
+        few = few.set_column(few.column_names.index(name), name, column)
+    with pytest.raises(LacusError, match=r"0 have them; missing: hard_hs \(4\), bb_kt \(2\)$"):
+        train(few)
     with pytest.raises(LacusError, match="'name'"):
         train(detections.drop_columns(["name"]))
 

@@ -4,7 +4,7 @@ import pytest
 
 from lake.csc import object_types
 from lake.csc.features import AMBIGUOUS, CLASSES, OTHER_TYPE, UNLABELLED, label_codes
-from lake.csc.object_types import canonical_type, condensed_type
+from lake.csc.object_types import canonical_type, condensed_type, is_known
 
 #: Former name, condensed name and label of today; of the classes and of what counts as unlabelled.
 RENAMED = [
@@ -26,6 +26,12 @@ def test_the_table_of_renamed_types_is_whole():
 def test_every_spelling_of_a_type_is_the_methods(former, condensed, label):
     assert {canonical_type(text) for text in (former, condensed, f" {label} ")} == {former}
     assert condensed_type(former) == condensed
+
+
+def test_types_that_simbad_does_not_have_are_told_from_those_that_it_has():
+    known = ["Sy1", " Seyfert_1 ", "Candidate_HMXB", "TT?", "Galaxy", None, "", "nan"]
+    assert all(map(is_known, known))
+    assert not any(map(is_known, ["Seyfert 1", "qso", "High Mass X-ray Binary"]))
 
 
 def test_labels_of_today_make_the_training_set_of_the_former_ones():

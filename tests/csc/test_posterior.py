@@ -103,6 +103,7 @@ def test_one_class_and_no_class():
     x, _, label, source = draw(100)
     p, _ = fit_posterior(x, np.where(label == 0, 0, -1), source, components=2).evaluate(x)
     np.testing.assert_allclose(p[:, 0], 1)
+    assert p.max() <= 1
     assert fit_posterior(x, np.full(100, -1), source, components=2) is None
 
 

@@ -231,6 +231,51 @@ def test_a_rule_under_the_names_is_no_row():
     assert read("name,flux\n--,--\na,1\n").to_pylist()[0] == {"name": None, "flux": None}
 
 
+@pytest.mark.parametrize("blank", ["", "-", "--"])
+def test_units_below_the_names_need_no_rule(blank):
+    table = read(f"name,ra,flux,hue\n{blank},deg,erg/s/cm^2,{blank}\na,1.5,2e-13,\nb,,3e-13,1\n")
+    assert table.to_pylist() == [
+        {"name": "a", "ra": 1.5, "flux": 2e-13, "hue": None},
+        {"name": "b", "ra": None, "flux": 3e-13, "hue": 1},
+    ]
+    assert table.schema.field("flux").metadata == {b"unit": b"erg/s/cm^2"}
+    assert not table.schema.field("hue").metadata
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,band\nm,keV\n1,keV\n",  # text below text
+        "name,n\ndeg,1\n2,2\n",  # a number in the line
+        "a,b\nmuch,\n1,2\n",  # no unit
+        "a,b\ninf,\n1,2\n",
+        "a,b\nm,\n",  # nothing follows
+        "a,b\nm,\n,\n",
+    ],
+)
+def test_a_row_of_text_is_no_line_of_units(text):
+    assert read(text).num_rows == text.count("\n") - 1
+
+
+def test_na_is_no_number_and_may_be_text():
+    rows = "1,NA,TRUE,NA,NA\nN/A,2.5, n/a,b,N/A\n"
+    table = read("i,x,flag,text,none\n" + rows)
+    assert table.to_pydict() == {
+        "i": [1, None], "x": [None, 2.5], "flag": [True, None], "text": ["NA", "b"],
+        "none": [None, None],
+    }  # fmt: skip
+    assert [str(kind) for kind in table.schema.types] == [
+        "int64", "double", "bool", "string", "double",
+    ]  # fmt: skip
+
+
+def test_na_far_down_a_large_file_is_no_number():
+    text = "x,y\n" + "0.25,a\n" * 700_000 + "NA,NA\n"
+    table = read(text)
+    assert table["x"].type == "double"
+    assert (table["x"].null_count, table["y"][-1].as_py()) == (1, "NA")
+
+
 def test_declared_formats_keep_types_across_files():
     header, names, *_ = CSC.rpartition("name\tra\t")
     row = "1234\t  1\t  NaN\t 5\t \n"

@@ -75,6 +75,17 @@ def test_names_are_relative_and_absolute_and_compressed(written, there):
     assert found["missing"] == ["background"]
 
 
+@pytest.mark.parametrize("scale", ["backscup", "backscdn"])
+def test_a_grating_spectrum_has_a_background_beside_it(scale):
+    [found] = paired([spectrum("x.pha2", **{scale: 4.0})])
+    assert (found["background_id"], found["background_from"]) == (None, "columns")
+    assert found["missing"] == ["response"]
+    # That of a file, as tg_bkg writes it, goes before.
+    rows = [spectrum("x.pha2", backfile="b.pi", **{scale: 4.0}), spectrum("b.pi", content="BKG")]
+    found, _ = paired(rows)
+    assert (found["background_id"], found["background_from"]) == ("b.pi", "keyword")
+
+
 def test_what_is_named_and_not_there_is_a_problem_and_the_names_are_tried():
     spectra = [spectrum("x.pi", **NAMED), spectrum("x_bkg.pi")]
     x, b = paired(spectra, [response("x.rmf")], [area("x.arf")])
@@ -185,7 +196,7 @@ def test_source_and_background_of_one_file():
     assert (source["background_id"], source["background_from"]) == ("b", "keyword")
     assert background["background_id"] is None
     [named] = paired([{**rows[0], "backfile": "p.fits[4]"}])
-    assert named["problems"] == ["BACKFILE 'p.fits[4]' names 0 in its file"]
+    assert named["problems"] == ["BACKFILE 'p.fits[4]' names none in its file"]
 
 
 def test_rows_go_with_rows():

@@ -148,6 +148,20 @@ def test_type_ii_in_all_spellings(label):
     assert first["warnings"] is None
 
 
+def test_the_background_columns_of_gratings_have_scales_of_their_own():
+    beside = {name: ("3J", [[0, 1, 0], [1, 0, 1]]) for name in ("BACKGROUND_UP", "BACKGROUND_DOWN")}
+    scales = {"BACKSCUP": 4.0, "BACKSCDN": 5.0}
+    first, second = read(hdus.pha(two(**beside), EXPOSURE=None, **scales)).rows
+    assert second["background_up"].tolist() == [1, 0, 1]
+    assert (first["backscup"], second["backscdn"]) == (4.0, 5.0)
+    assert first["warnings"] is None
+    first, _ = read(hdus.pha(two(**beside), EXPOSURE=None, BACKSCUP=4.0, BACKSCDN=0.0)).rows
+    assert (first["backscup"], first["backscdn"]) == (4.0, None)
+    assert first["warnings"] == ["BACKGROUND_DOWN is not taken as a background: BACKSCDN is 0.0"]
+    # Without the columns there is nothing to scale.
+    assert only(hdus.pha(**scales)).get("backscup") is None
+
+
 def test_one_row_may_be_type_ii():
     columns = {"COUNTS": ("3J", [[1, 2, 3]]), "EXPOSURE": ("E", [4.0])}
     row = only(hdus.pha(columns))
@@ -204,6 +218,20 @@ def test_a_keyword_that_is_no_number_is_said():
         "EXPOSURE is '100.0 s', not a number",
         "BACKSCAL is 'scale.fits', not a number",
     ]
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        (None, ["BACKSCAL is missing, taken as 1"]),
+        (0.0, ["BACKSCAL is 0: no background can be scaled by it"]),
+        (0.5, None),
+    ],
+)
+def test_a_scale_that_is_missing_or_nothing_is_said(scale, said):
+    assert only(hdus.pha(BACKSCAL=scale))["warnings"] == said
+    columns = {"CHANNEL": ("I", [1, 2]), "COUNTS": ("J", [1, 2]), "BACKSCAL": ("E", [0.0, 1.0])}
+    assert only(hdus.pha(columns, BACKSCAL=scale))["warnings"] is None
 
 
 def test_flags_may_be_logicals_and_are_then_not_exact():

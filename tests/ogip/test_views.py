@@ -110,6 +110,67 @@ def test_scales_may_differ_by_channel(tables):
     assert (alpha[2], net[2]) == (None, None)
 
 
+@pytest.mark.parametrize("scale", ["backscal", "areascal"])
+@pytest.mark.parametrize("of", ["source", "background"])
+def test_a_scale_of_nothing_leaves_the_background_unknown(tables, scale, of):
+    rows = {"source": {"counts": [9.0] * 3}, "background": {"counts": [6.0] * 3}}
+    rows[of][scale] = 0.0
+    spectra(tables, rows["source"], rows["background"])
+    assert columns(tables, "counts", "alpha", "net_counts") == [[9] * 3, [None] * 3, [None] * 3]
+
+
+@pytest.mark.parametrize(
+    ("source", "background", "net"),
+    [
+        ([1, 2, 3], [0, 1, 2], [3, 4, 5]),  # counted from 1 and from 0
+        ([3, 1, 2], [3, 1, 2], [3, 4, 5]),
+        ([1, 2, 3], None, [3, 4, 5]),
+        ([3, 1, 2], [1, 2, 3], [None] * 3),
+        ([1, 2, 3], [1, 2, 4], [None] * 3),
+    ],
+)
+def test_a_background_of_other_channels_is_not_subtracted(tables, source, background, net):
+    spectra(
+        tables,
+        {"counts": [9.0] * 3, "channel": source},
+        {"counts": [6.0, 5.0, 4.0], "channel": background},
+    )
+    assert columns(tables, "net_counts") == [net]
+
+
+UP, DOWN = {"background_up": [8.0, 0, 4], "backscup": 4.0}, {"background_down": [2.0, 4, 4]}
+
+
+@pytest.mark.parametrize(
+    ("given", "off", "alpha"),
+    [
+        (UP | DOWN | {"backscdn": 6.0}, [10, 4, 8], 0.05),
+        (UP | DOWN, [8, 0, 4], 0.125),
+        (UP, [8, 0, 4], 0.125),
+        (DOWN | {"backscdn": 5.0}, [2, 4, 4], 0.1),
+    ],
+)
+@pytest.mark.parametrize("quantity", ["COUNTS", "RATE"])
+def test_the_columns_beside_a_grating_spectrum_are_its_background(
+    tables, given, off, alpha, quantity
+):
+    seconds = 100 if quantity == "RATE" else 1
+    given = {k: [c / seconds for c in v] if "background" in k else v for k, v in given.items()}
+    source = {quantity.lower(): [9.0 / seconds] * 3, "quantity": quantity}
+    insert(
+        tables,
+        "ogip.spectra",
+        [source | given | {"spec_id": "s", "backscal": 0.5, "areascal_channel": [1.0, 1, 2]}],
+    )
+    insert(tables, "ogip.pairs", [{"spec_id": "s", "background_from": "columns"}])
+    found = columns(tables, "off_counts", "alpha", "background_error", "net_counts")
+    np.testing.assert_allclose(found[0], off)
+    np.testing.assert_allclose(found[1], [alpha] * 3)
+    np.testing.assert_allclose(found[2], alpha * np.sqrt(off))
+    np.testing.assert_allclose(found[3], 9 - alpha * np.array(off))
+    assert one(tables, "net_counts")["net_counts"] == pytest.approx(27 - alpha * sum(off))
+
+
 def test_rates_become_counts_with_the_errors_of_the_file(tables):
     spectra(
         tables,

@@ -270,6 +270,23 @@ def test_a_release_without_labels_says_what_it_lacks(lacus, tmp_path):
     assert said in " ".join(result.stderr.split())
 
 
+def test_labels_that_simbad_does_not_have_are_named(lacus, tmp_path):
+    home, file, labels = tmp_path / "home", tmp_path / "detections.parquet", tmp_path / "labels.csv"
+    rows = make_detections(60)
+    pq.write_table(rows.drop_columns(["main_type", "kind"]), file)
+    first, second, third = sorted(set(rows["name"].to_pylist()))[:3]
+    types = f"name,main_type\n{first},QSO\n{second},Seyfert 1\n{third},Candidate_HMXB\n"
+    labels.write_text(types, encoding="utf-8")
+    lacus("add", "csc", "R1", "detections", file, home=home)
+    lacus("add", "csc", "R1", "labels", labels, home=home)
+    result = lacus("run", "csc.class_probabilities", home=home)
+    assert result.exit_code == 0, result.output
+    [said] = [line for line in result.stderr.splitlines() if "no types of SIMBAD" in line]
+    count = rows["name"].to_pylist().count(second)
+    assert said.startswith(f"! {count} detections have labels")
+    assert said.endswith(f"'Seyfert 1' ({count})")
+
+
 def test_names_of_any_kind(lacus, tmp_path):
     home, folder = tmp_path / "a h'öme [b]", tmp_path / "uni ço'de [z]"
     folder.mkdir()

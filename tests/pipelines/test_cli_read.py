@@ -271,7 +271,9 @@ def test_classify_needs_no_lake(own, lacus, tmp_path):
     ]  # fmt: skip
     counts = {row["name"]: row["detection_count"] for row in told["sources"]}
     assert counts == {"one": 2, "two": 1, "three": 1}
-    shown = lacus("classify", own, home=home).stdout
+    result = lacus("classify", own, home=home)
+    assert "no class" not in result.stderr
+    shown = result.stdout
     assert "Detections\nname" in shown
     assert "Sources\nname" in shown
     assert not home.exists()
@@ -340,6 +342,7 @@ def test_a_table_without_any_feature_is_classified_as_nothing(lacus, tmp_path):
     row = json.loads(told.stdout)["detections"][0]
     assert (row["name"], row["detection_class"]) == ("row 1", None)
     assert row["reason"]
+    assert f"! no class for 1 of 1 detection; {row['reason']}" in told.stderr
 
 
 def test_rows_that_meet_a_condition_are_exported_with_their_units(demo, lacus, tmp_path):

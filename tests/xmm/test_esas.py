@@ -53,10 +53,17 @@ def test_the_same_regions_make_the_same_bytes():
     assert "DATE" not in opened(table_bytes(boxes(), "det", name="a.fits"))[0].header
 
 
+def test_the_date_is_that_of_the_image_and_said_to_be():
+    header = opened(table_bytes(boxes(), "det", name="a.fits", date=DATE))[0].header
+    assert (header["DATE"], header.comments["DATE"]) == (DATE, "creation date of the image")
+    history = " ".join(str(line) for line in header["HISTORY"])
+    assert history == f"Created by lacus for an image that was created at {DATE.split('.')[0]}"
+
+
 def test_long_names_go_on_in_cards_of_their_own():
     name = "it's-" + "x" * 150 + ".fits"
     header = opened(table_bytes(boxes(), "det", name=name, date=DATE))[0].header
-    assert header["XDAL0"].startswith(f"{name} {DATE} Create")
+    assert header["XDAL0"] == f"{name} Create lacus"
 
 
 def test_every_shape_is_read_back():

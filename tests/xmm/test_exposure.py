@@ -6,11 +6,13 @@ import pytest
 from astropy.io import fits
 
 from lake.errors import InputError
+from lake.home import Home, Source
+from lake.ingest import ingest
 from lake.inputs import InputFile, files_below
 from lake.xmm import ROLES
 from lake.xmm.exposure import read_exposure, records
 from lake.xmm.sky import SkyPixels
-from tests.xmm.files import DEC, NAMES, PA, RA, events, image
+from tests.xmm.files import DEC, NAMES, PA, RA, events, header, image
 
 
 def row(path):
@@ -87,9 +89,29 @@ def test_a_row_of_the_lake_has_the_image_and_its_sky_pixels(tmp_path):
 
 
 def test_a_row_needs_no_pixels(tmp_path):
-    found = row(events(tmp_path / "e.fits", [1], [2], [3], [4]))
+    fits.PrimaryHDU(None, header()).writeto(tmp_path / "a.fits")
+    found = row(tmp_path / "a.fits")
     assert found["exposure"] == "pnS003"
     assert "counts" not in found
+
+
+def test_an_event_list_is_no_image(tmp_path):
+    path = events(tmp_path / "e.fits", [1], [2], [3], [4])
+    with pytest.raises(InputError, match=r"e\.fits: is an event list, no image: add it as control"):
+        row(path)
+
+
+def test_in_a_folder_with_events_the_image_is_taken(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    events(folder / "a-events.fits", [1], [2], [3], [4])
+    image(folder / "b-image.fits", shape=(2, 2))
+    home = Home(tmp_path / "home")
+    home.add(Source("xmm", "R", "images", (folder,)))
+    outcome = ingest(home, "xmm", "R")
+    assert [r.file.path.name for r in outcome.committed] == ["b-image.fits"]
+    (refused,) = outcome.rejected
+    assert refused.reason.startswith("is an event list, no image")
 
 
 def test_files_of_the_archive_are_found_and_read(tmp_path):
