@@ -160,6 +160,20 @@ def apart(
     return {order[claimant]: clash for claimant, clash in refused.items()}
 
 
+def yielding(
+    connection: duckdb.DuckDBPyConnection,
+    staged: Sequence[Staged],
+    order: Sequence[str],
+    condition: str,
+) -> list[str]:
+    """Put files with a row that a condition in SQL holds for behind all others; see `apart`."""
+    files = ", ".join(contracts.literal(str(s.path)) for s in staged)
+    found = connection.execute(
+        f"SELECT DISTINCT file_sha256 FROM read_parquet([{files}]) WHERE {condition}"
+    ).fetchall()
+    return sorted(order, key=lambda sha256: (sha256,) in found)
+
+
 #: For each file and each earlier one that holds some of its keys: the first row concerned.
 _RIVALS = """
 WITH live AS (SELECT * FROM rivals WHERE NOT list_contains(?, claimant)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from lake import checks, contracts
-from lake.inputs import Role, TableRole
+from lake.inputs import RecordRole, Role, TableRole
 from lake.intake import Batch
 from lake.plan import Record, fingerprint, replaced
 from lake.staging import Staged
@@ -116,6 +116,8 @@ class Composition:
             beside = self._others(role.table, but=name)
             if not beside and checks.distinct(staged):
                 continue
+            if isinstance(role, RecordRole) and role.yields is not None:
+                order = checks.yielding(connection(), staged, order, role.yields)
             clashes = checks.apart(connection(), staged, order, beside)
             self._refuse(name, {s: self._clash(role.table, c) for s, c in clashes.items()})
 

@@ -152,11 +152,15 @@ class RecordRole(Role):
         The tables beside `table`.
     some : tuple of str
         Those of them that not every file has rows for.
+    yields : str, optional
+        Condition in SQL on rows of `table`: of new files with one key, those with such rows are
+        the ones that are refused.
     """
 
     records: Callable[[InputFile, bytes], Records]
     also: tuple[str, ...] = ()
     some: tuple[str, ...] = ()
+    yields: str | None = None
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -44,10 +44,12 @@ ROLES = {
         table="xmm.images",
         records=exposure.records,
         suffixes=(".fits", ".fit", ".fts", ".ftz", ".ds"),
+        # An event list says where its exposure looked, too, but has no picture.
+        yields="counts IS NULL",
         options={
             "sas_compatible": "yes: round detector pixels of these exposures as the SAS does",
         },
-        version=3,
+        version=2,
     ),
     "control": RecordRole(
         name="control",

@@ -219,23 +219,10 @@ def image_axis(keywords: Keywords, n: int) -> tuple[float, int, float] | None:
 
 
 def records(file: InputFile, data: bytes) -> Records:
-    """Row of `xmm.images` for one image; the reader of the role ``images``.
-
-    Raises
-    ------
-    InputError
-        As of `read_exposure`; and it is an event list, which would take the place of the image
-        of its exposure.
-    """
+    """Row of `xmm.images` for one image; the reader of the role ``images``."""
     fits = FitsFile(str(file.path), data)
     hdu = _main(fits)
     keywords = Keywords(fits, hdu)
-    if hdu.kind == "bintable":
-        raise InputError(
-            file.path,
-            "is an event list, no image: add it as control, and the detector frame of its "
-            "exposure is calibrated on the events",
-        )
     exposure = exposure_of(fits, keywords)
     row: dict[str, Any] = {
         "obsid": exposure.obsid,

@@ -12,7 +12,7 @@ from lake.inputs import InputFile, files_below
 from lake.xmm import ROLES
 from lake.xmm.exposure import read_exposure, records
 from lake.xmm.sky import SkyPixels
-from tests.xmm.files import DEC, NAMES, PA, RA, events, header, image
+from tests.xmm.files import DEC, NAMES, PA, RA, events, image
 
 
 def row(path):
@@ -89,29 +89,25 @@ def test_a_row_of_the_lake_has_the_image_and_its_sky_pixels(tmp_path):
 
 
 def test_a_row_needs_no_pixels(tmp_path):
-    fits.PrimaryHDU(None, header()).writeto(tmp_path / "a.fits")
-    found = row(tmp_path / "a.fits")
+    found = row(events(tmp_path / "e.fits", [1], [2], [3], [4]))
     assert found["exposure"] == "pnS003"
     assert "counts" not in found
 
 
-def test_an_event_list_is_no_image(tmp_path):
-    path = events(tmp_path / "e.fits", [1], [2], [3], [4])
-    with pytest.raises(InputError, match=r"e\.fits: is an event list, no image: add it as control"):
-        row(path)
-
-
-def test_in_a_folder_with_events_the_image_is_taken(tmp_path):
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_an_image_goes_before_the_event_list_of_its_exposure(tmp_path, names):
     folder = tmp_path / "in"
     folder.mkdir()
-    events(folder / "a-events.fits", [1], [2], [3], [4])
-    image(folder / "b-image.fits", shape=(2, 2))
+    events(folder / f"{names[0]}.fits", [1], [2], [3], [4])
     home = Home(tmp_path / "home")
-    home.add(Source("xmm", "R", "images", (folder,)))
-    outcome = ingest(home, "xmm", "R")
-    assert [r.file.path.name for r in outcome.committed] == ["b-image.fits"]
+    home.add(Source("xmm", "R1", "images", (folder,)))
+    assert len(ingest(home, "xmm", "R1").committed) == 1
+    image(folder / f"{names[1]}.fits", shape=(2, 2))
+    home.add(Source("xmm", "R2", "images", (folder,)))
+    outcome = ingest(home, "xmm", "R2")
+    assert [r.file.path.name for r in outcome.committed] == [f"{names[1]}.fits"]
     (refused,) = outcome.rejected
-    assert refused.reason.startswith("is an event list, no image")
+    assert f"has the key (obsid, exposure) of row 1 of {names[1]}.fits" in refused.reason
 
 
 def test_files_of_the_archive_are_found_and_read(tmp_path):
