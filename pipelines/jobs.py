@@ -29,6 +29,24 @@ JOBS = [
     for mission in contracts.missions()
 ]
 
+_HERE: dict[str, Any] = {"in_process": {}}
+
+
+@dg.configured(
+    dg.multi_or_in_process_executor,
+    config_schema=dg.Field(
+        dg.Selector({"in_process": dg.Permissive(), "multiprocess": dg.Permissive()}),
+        default_value=_HERE,
+    ),
+)
+def _in_process_unless_asked(config: dict[str, Any]) -> dict[str, Any]:
+    return config
+
+
+#: Of every run, those of the browser too, which say nothing of it: a process for each step, which
+#: Dagster would have, takes longer than most steps.
+EXECUTOR = _in_process_unless_asked
+
 PARTITION_TAG = "dagster/partition"
 #: Tag of a run: why it was needed.
 WHY_TAG = "lacus/why"
@@ -299,7 +317,7 @@ def run(
 
 def run_config(jobs: int = 1) -> dict[str, Any]:
     """Configuration of a run of some processes; one alone makes all where the run is, at once."""
-    executor: dict[str, Any] = {"in_process": {}}
+    executor = _HERE
     if jobs > 1:
         start = {"forkserver": {"preload_modules": ["pipelines.definitions"]}}
         executor = {"multiprocess": {"max_concurrent": jobs, "start_method": start}}

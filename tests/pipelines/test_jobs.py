@@ -12,6 +12,7 @@ from lake import contracts, models
 from lake.home import Source
 from pipelines import jobs
 from pipelines.assets import DERIVATIONS
+from pipelines.definitions import definitions
 from pipelines.defs import derivations
 
 INPUTS = ["csc.detections", "csc.labels"]
@@ -249,3 +250,16 @@ def test_the_ui_shows_the_runs_of_the_command_line(demo):
         found = event.asset_materialization
         assert found.partition == "CSC-sample"
         assert found.metadata["dagster/row_count"].value == 2000
+
+
+def test_a_run_of_which_nothing_is_said_stays_in_one_process():
+    """As the browser asks for one: from the graph of all assets, or from a job."""
+    found = definitions()
+    for job in (
+        found.resolve_implicit_global_asset_job_def(),
+        found.resolve_job_def("csc_release"),
+    ):
+        (executor,) = dg.validate_run_config(job, {})["execution"].values()
+        assert list(executor) == ["in_process"]
+        (executor,) = dg.validate_run_config(job, jobs.run_config(2))["execution"].values()
+        assert list(executor) == ["multiprocess"]
