@@ -139,7 +139,7 @@ def report(home: Home, now: float, told: Mapping[str, str]) -> None:
     home.root.mkdir(parents=True, exist_ok=True)
     said = {
         "at": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-        "told": dict(told),
+        "told": {inputs.readable(name): inputs.readable(text) for name, text in told.items()},
     }
     temporary = home.root / f".{_REPORT}.{os.getpid()}"
     temporary.write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -188,9 +188,13 @@ def _folders(folder: Path, strange: list[str]) -> list[Path]:
 def _complete(folder: Path, settings: Watching, now: float) -> bool:
     """Whether a dropped folder holds something, and nobody is writing there any more."""
     newest = 0
-    for _, stat in inputs.stats_below(folder, ("",)):
+    for name, stat in inputs.stats_below(folder, ("",)):
         if isinstance(stat, OSError):
-            return False
+            # A link that leads nowhere, say, is for the ingest to refuse; it must not hold up all.
+            try:
+                stat = os.lstat(name)
+            except OSError:  # it has just left: somebody is at work
+                return False
         newest = max(newest, stat.st_ctime_ns)
     if not newest:
         return False
