@@ -104,7 +104,8 @@ def rejections(
 def rejection(row: dict[str, Any]) -> str:
     """Say in one line that a file was rejected, wholly or in part, and why."""
     word = "rejected" if row["status"] == "rejected" else "rejected in part"
-    return f"{word}: {row['path']}: {row['reason']}"
+    path = "".join(c if c.isprintable() else repr(c)[1:-1] for c in row["path"])
+    return f"{word}: {path}: {row['reason']}"
 
 
 def warn_of_barren(home: lake.Home, mission: str, release: str) -> None:

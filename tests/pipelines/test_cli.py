@@ -537,3 +537,11 @@ def test_a_query_that_is_no_text_is_wrong_usage(lacus, tiny_run):
     result = lacus("sql", "SELECT '" + os.fsdecode(b"\xff") + "'", home=tiny_run)
     assert result.exit_code == 2
     assert "is not UTF-8" in result.stderr
+
+
+def test_a_rejected_file_is_told_in_one_line_whatever_its_name(lacus, tmp_path):
+    home, file = tmp_path / "home", tmp_path / "a\n\x1b[31mb é.csv"
+    file.write_text("x", encoding="utf-8")
+    lacus("add", "csc", "R1", "detections", file, home=home)
+    result = lacus("run", "csc.detections", home=home)
+    assert rf"rejected: {tmp_path}/a\n\x1b[31mb é.csv: " in result.stderr
