@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from lake import contracts, inputs, migrate
 from lake.errors import LacusError
+from lake.failed_checks import failed_checks
 from lake.home import Home
 from lake.store import Store
 
@@ -131,6 +132,10 @@ def _catalogue(store: Store) -> list[Finding]:
                 bad = _miscounted(connection, name, [data for data, _ in files])
             detail = "; ".join(bad[:3]) or f"{len(files)} file{'s' * (len(files) != 1)}"
             findings.append(Finding(name, not bad, detail))
+    findings += [
+        Finding(check.table, False, f"{check.release}: check {check.check} failed: {check.found}")
+        for check in failed_checks(store)
+    ]
     left = list((store.directory / "staging").glob("*.parquet"))
     if left:
         findings.append(

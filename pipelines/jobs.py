@@ -12,10 +12,10 @@ import dagster as dg
 import filelock
 
 import lake
-from lake import contracts, health, inputs, models
+from lake import contracts, failed_checks, health, inputs, models
 from lake.freshness import base_tables
 from lake.plan import describe, plan
-from pipelines import metadata
+from pipelines import checks, metadata
 from pipelines.assets import Derivation
 from pipelines.defs import derivations
 from pipelines.partitions import RELEASES
@@ -227,6 +227,30 @@ def empty(home: lake.Home, mission: str, release: str) -> Failure | None:
     none = "; ".join(health.barren(home, mission, release))
     reason = none or "every registered input was rejected"
     return Failure(mission, release, "ingest", f"nothing to ingest: {reason}", all_rejected=True)
+
+
+def still_failing(
+    home: lake.Home, releases: Collection[tuple[str, str]], selection: str | None
+) -> list[Failure]:
+    """Look again at the checks of some releases that failed, and give those that still do.
+
+    Parameters
+    ----------
+    home : Home
+    releases : collection of (str, str)
+        Missions and releases.
+    selection : str, optional
+        See `selected`; all by default.
+    """
+    noted = failed_checks.failed_checks(home.store)
+    noted = [check for check in noted if (check.mission, check.release) in releases]
+    if selection is not None:
+        concerned = selected(selection, [check.table for check in noted])
+        noted = [check for check in noted if check.table in concerned]
+    return [
+        Failure(check.mission, check.release, check.what, check.found)
+        for check in checks.run_again(home.store, noted)
+    ]
 
 
 def selected(selection: str, names: Sequence[str]) -> list[str]:

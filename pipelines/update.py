@@ -38,6 +38,12 @@ def update(
             for (mission, release), why in _stale(home, releases, selection).items():
                 failed, left = _run(home, mission, release, why, jobs)
                 failures, not_made = failures + failed, not_made + left
+    told = {(failure.mission, failure.release, failure.what) for failure in failures}
+    failures += [
+        failure
+        for failure in runner.still_failing(home, releases, selection)
+        if (failure.mission, failure.release, failure.what) not in told
+    ]
     if not any(todo.values()) and not failures:
         show.done(f"{selection or 'everything'} is up to date")
     for failure in failures:
