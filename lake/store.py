@@ -23,7 +23,7 @@ import duckdb
 import filelock
 import pyarrow as pa
 
-from lake import contracts, migrate
+from lake import contracts, disk, migrate
 from lake.commit import Commit, Stage, current_snapshot, now, only
 from lake.errors import LacusError, UsageError
 from lake.reading import Reading
@@ -73,8 +73,9 @@ class Store(Reading):
                 left.unlink(missing_ok=True)
         stage = Stage(table, release, directory / f"{uuid.uuid4()}.parquet", schema)
         try:
-            yield stage
-            stage.close()
+            with disk.told(directory):
+                yield stage
+                stage.close()
         except BaseException:
             stage.discard()
             raise
@@ -104,7 +105,7 @@ class Store(Reading):
             The login name by default.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self.locked():
+        with disk.told(self.directory), self.locked():
             connection, snapshot = self._writable()
             commit = None
             try:
@@ -133,7 +134,7 @@ class Store(Reading):
         thread can do it while they are read.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self.locked():
+        with disk.told(self.directory), self.locked():
             self._writable()
 
     def _writable(self) -> tuple[duckdb.DuckDBPyConnection, int]:

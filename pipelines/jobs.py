@@ -12,7 +12,7 @@ import dagster as dg
 import filelock
 
 import lake
-from lake import contracts, failed_checks, health, inputs, models
+from lake import contracts, disk, failed_checks, health, inputs, models
 from lake.freshness import base_tables
 from lake.plan import describe, plan
 from pipelines import checks, metadata
@@ -108,7 +108,7 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
     Raises
     ------
     LacusError
-        If the instance is damaged.
+        If the instance is damaged, or the disk is full.
     """
     import yaml
     from sqlalchemy.exc import SQLAlchemyError
@@ -121,6 +121,8 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
         with opened:
             yield opened
     except (dg.DagsterError, SQLAlchemyError, yaml.YAMLError) as error:
+        if disk.is_full(home.dagster, error):
+            raise lake.LacusError(f"{home.dagster}: no space is left on the disk") from error
         raise lake.LacusError(
             f"{home.dagster}: Dagster's own files do not work: {_one_line(str(error))}"
             " (the lake needs none of them: move the folder away and a new one is made)"

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -416,6 +417,16 @@ def test_dagster_files_that_do_not_work(damaged, lacus, tiny_home, tiny):
     assert result.exit_code == 1
     assert f"{tiny_home / 'dagster'}: Dagster's own files do not work" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_dagster_files_that_do_not_work_on_a_full_disk(lacus, tiny_home, monkeypatch):
+    (tiny_home / "dagster" / "history" / "runs.db").write_bytes(b"garbage")
+    usage = shutil.disk_usage(tiny_home)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    result = lacus("run", "csc.mixture_models", home=tiny_home)
+    assert result.exit_code == 1
+    assert f"lacus: {tiny_home / 'dagster'}: no space is left on the disk\n" in result.stderr
+    assert "move the folder away" not in result.stderr
 
 
 def test_every_command_explains_itself(lacus):
