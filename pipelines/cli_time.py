@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import click
+import pyarrow as pa
 
 import lake
 from lake.history import Change
@@ -138,7 +139,7 @@ def diff(
     if table is None:
         if summary or output is not None:
             raise lake.UsageError("--summary and --output go with a table")
-        show.arrow(differ.summary(home.store, a, b), form)  # type: ignore[arg-type]
+        _differing(differ.summary(home.store, a, b), form, "no table differs")
         return
     with progress.shown(f"comparing {table}"):
         found = differ.differences(home.store, a, b, table)
@@ -152,13 +153,20 @@ def diff(
     if summary and form == "json":
         classes = [] if found.classes is None else found.classes.to_pylist()
         show.as_json({"table": table, "counts": found.counts, "classes": classes})
-    elif form == "table" or summary:
-        if found.classes is not None and (found.classes.num_rows or summary):
-            show.arrow(found.classes, form)  # type: ignore[arg-type]
-        if not summary:
-            show.arrow(found.rows, form)  # type: ignore[arg-type]
+        return
+    nothing = "nothing differs"
+    if found.classes is not None and (summary or (form == "table" and found.classes.num_rows)):
+        _differing(found.classes, form, "no class differs" if found.rows.num_rows else nothing)
+    if not summary:
+        _differing(found.rows, form, nothing)
+
+
+def _differing(rows: pa.Table, form: str, nothing: str) -> None:
+    """Print what differs; people are told in words if nothing does."""
+    if form == "table" and not rows.num_rows:
+        show.done(nothing)
     else:
-        show.arrow(found.rows, form)  # type: ignore[arg-type]
+        show.arrow(rows, form)  # type: ignore[arg-type]
 
 
 @click.command(
