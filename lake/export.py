@@ -1,7 +1,9 @@
 """What goes out of the lake: one table, one file or folder, with its origin inside."""
 
+import glob
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -13,6 +15,8 @@ import pyarrow as pa
 from lake.commit import now
 from lake.errors import LacusError, UsageError
 from lake.formats.columns import metadata
+
+_PARTIAL_LIFE_S = 86_400.0
 
 
 class Batches(Protocol):
@@ -120,6 +124,8 @@ def export(
     write = _writer(path, origin)
     schema = _with_positions(data.schema)
     batches = data.to_batches() if isinstance(data, pa.Table) else data
+    for left in _abandoned(path):
+        _remove(left)
     # The name keeps its ending for what looks at it, and starts with a dot for what lists folders.
     partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
@@ -180,6 +186,12 @@ def _put(partial: Path, path: Path, origin: Origin) -> None:
         former.rename(path)
         raise
     shutil.rmtree(former)
+
+
+def _abandoned(path: Path) -> list[Path]:
+    """What killed exports of the same name left beside it: none is written to for so long."""
+    partials = path.parent.glob(f".{'[0-9a-f]' * 8}.{glob.escape(path.name)}")
+    return [p for p in partials if time.time() - p.lstat().st_mtime > _PARTIAL_LIFE_S]
 
 
 def _remove(partial: Path) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from lake import contracts, inputs, migrate
 from lake.errors import LacusError
+from lake.failed_checks import failed_checks
 from lake.home import Home
 from lake.store import Store
 
@@ -104,8 +105,19 @@ def _catalogue(store: Store) -> list[Finding]:
     else:
         findings = [Finding("lake", False, "lags behind the contracts: `lacus run` renews it")]
     with store.connect() as connection:
+        known = {
+            f"{schema}.{table}"
+            for schema, table in connection.execute(
+                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+            ).fetchall()
+        }
         for name in contracts.tables():
             namespace, _, table = name.partition(".")
+            if name not in known:
+                # What lags behind the contracts was said above, and once is enough.
+                if findings[0].well:
+                    findings.append(Finding(name, False, "is not in the catalogue"))
+                continue
             try:
                 files = connection.execute(
                     "SELECT data_file, delete_file"
@@ -120,6 +132,10 @@ def _catalogue(store: Store) -> list[Finding]:
                 bad = _miscounted(connection, name, [data for data, _ in files])
             detail = "; ".join(bad[:3]) or f"{len(files)} file{'s' * (len(files) != 1)}"
             findings.append(Finding(name, not bad, detail))
+    findings += [
+        Finding(check.table, False, f"{check.release}: check {check.check} failed: {check.found}")
+        for check in failed_checks(store)
+    ]
     left = list((store.directory / "staging").glob("*.parquet"))
     if left:
         findings.append(

@@ -261,6 +261,11 @@ def stats_below(
                 yield entry.path, _stat(entry)
 
 
+def readable(name: str) -> str:
+    """A file's name as text that can be stored and printed: bytes that are not UTF-8 escaped."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def is_note(name: str) -> bool:
     """Whether a file name is of no input, as ``.DS_Store`` and ``_SUCCESS`` are none."""
     return name.startswith(".") or (name.startswith("_") and "." not in name)

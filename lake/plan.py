@@ -1,5 +1,6 @@
 """What an ingest has to do: the registered files of a release against those in the lake."""
 
+import errno
 import functools
 import hashlib
 import json
@@ -338,10 +339,21 @@ def _listings(home: Home, mission: str, release: str) -> list[_Listing]:
     order = list(roles)
     sources.sort(key=lambda source: order.index(source.role))
     return [
-        _Listing(s, roles[s.role], sorted(inputs.stats_below(path, roles[s.role].suffixes)))
+        _Listing(s, roles[s.role], sorted(_named(inputs.stats_below(path, roles[s.role].suffixes))))
         for s in sources
         for path in s.paths
     ]
+
+
+def _named(
+    files: Iterable[tuple[str, os.stat_result | OSError]],
+) -> Iterator[tuple[str, os.stat_result | OSError]]:
+    """Files with names that the lake can hold: one that it cannot is refused under a like one."""
+    for name, stat in files:
+        if (text := inputs.readable(name)) != name:
+            yield text, OSError(errno.EILSEQ, "its name is not UTF-8; rename the file")
+        else:
+            yield name, stat
 
 
 def _registered(listings: list[_Listing], known: list[Record]) -> tuple[list[Record], list[Record]]:

@@ -242,7 +242,7 @@ class Reading:
         known = {s[0] for s in self.sql("SELECT snapshot_id FROM lake.snapshots()").fetchall()}
         if str(at).isdecimal() and int(at) in known:
             return int(at)
-        if str(at).isdecimal() and min(known) < int(at) < max(known):
+        if str(at).isdecimal() and int(at) < max(known):
             raise UsageError(f"snapshot {at} is no more: a clean-up (`lacus gc`) has taken it")
         raise UsageError(
             f"no snapshot or pin {at!r}; there are snapshots {min(known)} to {max(known)}"

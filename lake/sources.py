@@ -149,7 +149,7 @@ class SourcesFile:
             str(entry["mission"]),
             str(entry["release"]),
             str(entry["role"]),
-            tuple(self._root / str(path) for path in paths),
+            tuple(Path(os.path.abspath(self._root / str(path))) for path in paths),
             {str(key): str(value) for key, value in options.items()},
             {str(key): str(value) for key, value in fetch.items()},
         )
@@ -168,6 +168,8 @@ class SourcesFile:
         for path in source.paths:
             if not path.exists():
                 raise UsageError(f"{path}: no such file or folder")
+            if inputs.readable(str(path)) != str(path):
+                raise UsageError(f"{inputs.readable(str(path))}: its name is not UTF-8; rename it")
         self._root.mkdir(parents=True, exist_ok=True)
         with self._locked():
             self.sources(), self.watching()  # a broken file is reported, never overwritten
@@ -219,7 +221,7 @@ def _register(document: tomlkit.TOMLDocument, source: Source, root: Path) -> Non
             source.mission, source.release, source.role,
         ):  # fmt: skip
             continue
-        left = [path for path in entry["paths"] if str(root / path) not in moved]
+        left = [path for path in entry["paths"] if os.path.abspath(root / path) not in moved]
         if not left:
             fetch = fetch or entry.get("fetch", {})
             entries.remove(entry)
@@ -228,8 +230,9 @@ def _register(document: tomlkit.TOMLDocument, source: Source, root: Path) -> Non
     entry = tomlkit.table()
     entry.update({"mission": source.mission, "release": source.release, "role": source.role})
     listed = tomlkit.array()
-    # What was fetched lies in the home, and moves with it.
-    listed.extend(os.path.relpath(path, root) if fetch else path for path in new)
+    # What lies in the home moves with it.
+    inside = os.path.join(os.path.abspath(root), "")
+    listed.extend(path.removeprefix(inside) for path in new)
     entry["paths"] = listed.multiline(len(new) > 1)
     if source.options:
         entry["options"] = dict(source.options)

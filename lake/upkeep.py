@@ -5,6 +5,7 @@ whatever is killed when; what a killed clean-up left undone, the next one does.
 """
 
 import contextlib
+import os
 import glob
 import json
 import re
@@ -137,7 +138,9 @@ def clean(home: Home, older_than: timedelta, *, dry_run: bool = False) -> Cleanu
         _forget_models(store)
         if groups:
             compaction.compact(store, groups)
-    with store.locked():
+    # On a disk that cannot be written, no writer is at work.
+    alone = not dry_run or os.access(store.directory, os.W_OK)
+    with store.locked() if alone else contextlib.nullcontext():
         # What is present when the clean-up begins stays until the next one.
         old = [s for s in store.snapshots() if s.time <= limit and s.id < present]
         pins = {s for (s,) in store.sql("SELECT snapshot FROM meta.pins").fetchall()}

@@ -140,7 +140,7 @@ def report(home: Home, now: float, told: Mapping[str, str]) -> None:
     """
     said = {
         "at": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-        "told": dict(told),
+        "told": {inputs.readable(name): inputs.readable(text) for name, text in told.items()},
     }
     write_whole(home.root / _REPORT, json.dumps(said, indent=1, ensure_ascii=False))
 
@@ -193,9 +193,13 @@ def _folders(folder: Path, strange: list[str]) -> list[Path]:
 def _complete(folder: Path, settings: Watching, now: float) -> bool:
     """Whether a dropped folder holds something, and nobody is writing there any more."""
     newest = 0
-    for _, stat in inputs.stats_below(folder, ("",)):
+    for name, stat in inputs.stats_below(folder, ("",)):
         if isinstance(stat, OSError):
-            return False
+            # A link that leads nowhere, say, is for the ingest to refuse; it must not hold up all.
+            try:
+                stat = os.lstat(name)
+            except OSError:  # it has just left: somebody is at work
+                return False
         newest = max(newest, stat.st_ctime_ns)
     if not newest:
         return False

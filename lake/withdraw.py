@@ -92,7 +92,7 @@ def withdraw(home: Home, mission: str, release: str, waiting: Callable[[], None]
                     f" AND (status <> 'superseded' OR {IS_COPY})",
                     [REASON, *own],
                 )
-                for name in ("meta.products", "meta.releases"):
+                for name in ("meta.products", "meta.releases", "meta.failed_checks"):
                     commit.delete(name, "mission = ? AND release = ?", own)
         chunks.forget(home.store, mission, release)
     return found

@@ -20,7 +20,7 @@ import duckdb
 import filelock
 import pyarrow as pa
 
-from lake import migrate
+from lake import disk, migrate
 from lake.commit import Commit, current_snapshot
 from lake.errors import LacusError
 from lake.reading import Reading
@@ -68,8 +68,9 @@ class Writing(Reading):
                 left.unlink(missing_ok=True)
         stage = Stage(table, release, directory / f"{uuid.uuid4()}.parquet", schema)
         try:
-            yield stage
-            stage.close()
+            with disk.told(directory):
+                yield stage
+                stage.close()
         except BaseException:
             stage.discard()
             raise
@@ -99,7 +100,7 @@ class Writing(Reading):
             The login name by default.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self.locked():
+        with disk.told(self.directory), self.locked():
             connection, snapshot = self._writable()
             commit = None
             try:
@@ -128,7 +129,7 @@ class Writing(Reading):
         thread can do it while they are read.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self.locked():
+        with disk.told(self.directory), self.locked():
             self._writable()
 
     def _writable(self) -> tuple[duckdb.DuckDBPyConnection, int]:

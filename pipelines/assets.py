@@ -19,7 +19,7 @@ from lake import contracts, freshness, inputs, models
 from lake.ingest import Progress, ingest
 from lake.store import Part, Store
 from pipelines import metadata, progress
-from pipelines.checks import Check, conservation_check, key_check
+from pipelines.checks import Check, conservation_check, declare, key_check, run_all
 from pipelines.partitions import RELEASES
 from pipelines.resources import HomeResource
 
@@ -50,7 +50,7 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
             _spec(table, deps=[], kinds={"parquet"}).replace_attributes(freshness_policy=_LOOKED_AT)
             for table in tables
         ],
-        check_specs=[check.spec() for check in all_checks],
+        check_specs=declare(all_checks),
         partitions_def=RELEASES[mission],
     )
     def ingest_release(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
@@ -80,8 +80,7 @@ def ingested(mission: str, checks: Sequence[Check] = ()) -> dg.AssetsDefinition:
         }
         for table in tables:
             yield _materialised(opened, table, context.partition_key, facts)
-        for check in all_checks:
-            yield check.run(opened.store, context.partition_key)
+        yield from run_all(opened.store, context.partition_key, all_checks)
 
     return ingest_release
 
@@ -229,7 +228,7 @@ def derived(
             specs=[
                 _spec(t, deps=reads, kinds={"python"}, version=version, note=text) for t in tables
             ],
-            check_specs=[check.spec() for check in all_checks],
+            check_specs=declare(all_checks),
             partitions_def=RELEASES[mission],
         )
         def compute_release(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
@@ -266,8 +265,7 @@ def derived(
                     shown = computed.metadata
             for table in tables:
                 yield _materialised(opened, table, release, shown.get(table, {}))
-            for check in all_checks:
-                yield check.run(opened.store, release)
+            yield from run_all(opened.store, release, all_checks)
 
         derivation = Derivation(
             name, tuple(tables), tuple(reads), version, compute_release, tuple(across), on_request,
@@ -302,14 +300,13 @@ def _view_asset(
     @dg.multi_asset(
         name=view.name.replace(".", "_"),
         specs=[_spec(view.name, deps=view.depends, kinds={"sql"})],
-        check_specs=[check.spec() for check in all_checks],
+        check_specs=declare(all_checks),
         partitions_def=RELEASES[view.namespace],
     )
     def look(context: dg.AssetExecutionContext, home: HomeResource) -> Results:
         opened, release = home.open(), context.partition_key
         yield _materialised(opened, view.name, release, show(opened, release) if show else {})
-        for check in all_checks:
-            yield check.run(opened.store, release)
+        yield from run_all(opened.store, release, all_checks)
 
     return look
 

@@ -18,7 +18,7 @@ from typing import Any
 import dagster as dg
 
 import lake
-from lake import migrate, watch
+from lake import failed_checks, migrate, watch
 from lake.sources import Watching
 from pipelines import jobs, metadata
 from pipelines.partitions import RELEASES
@@ -153,7 +153,7 @@ def _consider(
     why = jobs.stale(home, mission, name)
     if not why:
         nothing = jobs.empty(home, mission, name)
-        return {"why": nothing.reason if nothing else None}
+        return {"why": nothing.reason if nothing else _failing(home, mission, name)}
     text = json.dumps([digest, _code(), why], sort_keys=True)
     state = hashlib.sha256(text.encode()).hexdigest()[:16]
     runs = instance.get_run_records(
@@ -172,6 +172,13 @@ def _consider(
         return Request(mission, name, why, state, len(runs))
     clock = datetime.fromtimestamp(until, UTC).strftime("%H:%M:%S")
     return {"why": f"waits until {clock} UTC, {tried}", "until": until}
+
+
+def _failing(home: lake.Home, mission: str, release: str) -> str | None:
+    """Checks of a release that failed, and what they found; None if none did."""
+    noted = failed_checks.failed_checks(home.store)
+    found = [c for c in noted if (c.mission, c.release) == (mission, release)]
+    return "; ".join(f"{check.what} failed: {check.found}" for check in found) or None
 
 
 def _busy(instance: dg.DagsterInstance, now: float, queue: bool) -> dict[tuple[str, str], str]:

@@ -1,11 +1,14 @@
 """Checks of assets: SQL that returns the bad rows of a release, which is its only parameter."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
-from lake import contracts, inputs, models
+from lake import contracts, failed_checks, inputs, models
+from lake.errors import LacusError
+from lake.failed_checks import FailedCheck
 from lake.store import Store
 from pipelines import metadata
 
@@ -30,10 +33,21 @@ class Check:
         )
 
     def run(self, store: Store, release: str) -> dg.AssetCheckResult:
-        """Run on a release; the first bad rows are in the metadata."""
+        """Run on a release; the first bad rows are in the metadata.
+
+        One that cannot be worked out has failed, whatever it is of.
+        """
         parameters = [release] * self.sql.count("?")
         query = f"SELECT *, count(*) OVER () AS bad_rows FROM ({self.sql}) LIMIT 5"
-        first = store.arrow(query, parameters).to_pylist()
+        try:
+            first = store.arrow(query, parameters).to_pylist()
+        except LacusError as error:
+            return dg.AssetCheckResult(
+                passed=False,
+                description=f"cannot be worked out: {' '.join(str(error).split())}",
+                asset_key=metadata.key(self.table),
+                check_name=self.name,
+            )
         number = first[0]["bad_rows"] if first else 0
         found: dict[str, Any] = {"bad rows": number}
         description = None
@@ -50,6 +64,47 @@ class Check:
             check_name=self.name,
             metadata=found,
         )
+
+
+#: Checks by table or view and name.
+CHECKS: dict[tuple[str, str], Check] = {}
+
+
+def declare(checks: Iterable[Check]) -> list[dg.AssetCheckSpec]:
+    """Make checks known by name; gives their declarations for Dagster."""
+    declared = list(checks)
+    CHECKS.update({(check.table, check.name): check for check in declared})
+    return [check.spec() for check in declared]
+
+
+def run_all(store: Store, release: str, checks: Iterable[Check]) -> list[dg.AssetCheckResult]:
+    """Run checks on a release, and note in the lake which of them failed.
+
+    Dagster keeps of a check only its last result, whatever release that was of.
+    """
+    results = {(check.table, check.name): check.run(store, release) for check in checks}
+    failed_checks.note(store, release, {key: _wrong(result) for key, result in results.items()})
+    return list(results.values())
+
+
+def run_again(store: Store, noted: Sequence[FailedCheck]) -> list[FailedCheck]:
+    """Look again at checks that failed; gives those that still do.
+
+    What they look at may be as it was and they may not: a check that is no more has passed.
+    """
+    for of in dict.fromkeys((check.mission, check.release) for check in noted):
+        keys = [(c.table, c.check) for c in noted if (c.mission, c.release) == of]
+        failed_checks.note(store, of[1], {key: None for key in keys if key not in CHECKS})
+        run_all(store, of[1], [CHECKS[key] for key in keys if key in CHECKS])
+    asked = {(check.release, check.what) for check in noted}
+    return [c for c in failed_checks.failed_checks(store) if (c.release, c.what) in asked]
+
+
+def _wrong(result: dg.AssetCheckResult) -> str | None:
+    """What is wrong by the result of a check; None where it passed, or only warns."""
+    if result.passed or result.severity is dg.AssetCheckSeverity.WARN:
+        return None
+    return result.description or "failed"
 
 
 def key_check(name: str) -> Check:

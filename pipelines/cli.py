@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some inputs were rejected.
 """
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -38,6 +39,9 @@ class _Group(Group):
     """All commands; errors without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # A terminal that lacks a character gets its number, not an error after all is done.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except lake.UsageError as error:
@@ -51,6 +55,8 @@ class _Group(Group):
         except OSError as error:  # a folder that cannot be made or read, a full disk
             where = f"{error.filename}: " if error.filename else ""
             _fail(f"{where}{error.strerror or error}", FAILED)
+        except UnicodeEncodeError as error:  # bytes of the command line that are no text
+            _fail(f"{error.object!r}: is not UTF-8", WRONG_USAGE)
         except duckdb.Error as error:  # a lake that another program has damaged
             _fail(str(error), FAILED)
 
@@ -153,7 +159,28 @@ def run(home: lake.Home, selection: str | None, release: str | None, jobs: int) 
             known = ", ".join(":".join(pair) for pair in releases)
             raise lake.UsageError(f"release {release!r} is not registered; there are {known}")
         releases = [pair for pair in releases if pair == wanted]
+    if selection is not None:
+        releases = _concerned(selection, releases)
     sys.exit(update(home, releases, selection, jobs))
+
+
+def _concerned(selection: str, releases: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Releases of the mission that a selection is of: those of others are neither made nor judged.
+
+    Raises
+    ------
+    UsageError
+        If there is no such mission, table or view, or no release that it could be made of.
+    """
+    from pipelines import jobs as runner
+
+    runner.selected(selection, [])
+    mission = selection.partition(".")[0]
+    concerned = [pair for pair in releases if pair[0] == mission]
+    if not concerned:
+        there = ", ".join(map(":".join, releases))
+        raise lake.UsageError(f"{selection}: no release of {mission} to make it of, but {there}")
+    return concerned
 
 
 @main.command(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import click
 
 import lake
+from lake import failed_checks
 from lake import watch as inputs
 from pipelines import show
 from pipelines.command import Command, examples, in_home
@@ -14,13 +15,13 @@ from pipelines.update import rejection, rejections
 
 @click.command(
     cls=Command,
-    short_help="Releases, rows, rejected files, and what is out of date.",
+    short_help="Releases, rows, rejected files, failed checks, and what is out of date.",
     epilog=examples("lacus status", "lacus status --json | jq .out_of_date"),
 )
 @in_home
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(home: lake.Home, as_json: bool) -> None:
-    """Releases, row counts, rejected files, and what is out of date."""
+    """Releases, row counts, rejected files, failed checks, and what is out of date."""
     from pipelines import jobs as runner
 
     there = home.store.exists
@@ -44,7 +45,7 @@ def status(home: lake.Home, as_json: bool) -> None:
         if (texts := runner.standing(home, mission, release))
     }
     nothing = [n for pair in releases if not out_of_date and (n := runner.empty(home, *pair))]
-    rejected = rejections(home)
+    rejected, failing = rejections(home), failed_checks.failed_checks(home.store)
     ingested = _ingested(home)
     watched = inputs.last_report(home)
     if as_json:
@@ -55,6 +56,7 @@ def status(home: lake.Home, as_json: bool) -> None:
                 "releases": made,
                 "ingested": ingested,
                 "rejected": rejected,
+                "failed_checks": [vars(check) for check in failing],
                 "out_of_date": out_of_date,
                 "standing": standing,
                 "watched": watched,
@@ -80,9 +82,11 @@ def status(home: lake.Home, as_json: bool) -> None:
     for release, texts in standing.items():
         for text in texts:
             print(f"{release}: {text}")
+    for check in failing:
+        print(check)
     for failure in nothing:
         print(f"{failure.mission}:{failure.release}: {failure.reason}")
-    if releases and not out_of_date and not nothing:
+    if releases and not out_of_date and not nothing and not failing:
         print("everything is up to date")
     for row in rejected:
         print(rejection(row))

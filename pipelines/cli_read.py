@@ -172,6 +172,7 @@ def export(
 
     text = _chosen(table_or_query, where)
     if not exports.has_format(output) and originals.writer(table_or_query):
+        at = str(home.store.snapshot()) if at is None else at
         origin = origin_of(home, text, at, output.name)
         with progress.shown(f"writing {output}"):
             rows = as_query(text)
@@ -195,8 +196,12 @@ def _export(home: lake.Home, text: str, output: Path, at: str | None) -> None:
     from lake import export as exports
     from lake import query
 
-    reader = query.annotated(home.store, text, at=at)
-    origin = origin_of(home, text, at, output.stem)
+    while True:
+        origin = origin_of(home, text, at, output.stem)
+        reader = query.annotated(home.store, text, at=at)
+        # A commit may have come between: then the reader sees more than the origin says.
+        if at is not None or home.store.snapshot() == origin.snapshot:
+            break
     with progress.shown(f"writing {output}"):
         rows = exports.export(reader, output, origin)
     show.done(f"{output}: {show.count(rows, 'row')} of snapshot {origin.snapshot}")

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import click
+import pyarrow as pa
 
 import lake
 from lake.history import Change
@@ -138,7 +139,7 @@ def diff(
     if table is None:
         if summary or output is not None:
             raise lake.UsageError("--summary and --output go with a table")
-        show.arrow(differ.summary(home.store, a, b), form)
+        _differing(differ.summary(home.store, a, b), form, "no table differs")
         return
     with progress.shown(f"comparing {table}"):
         found = differ.differences(home.store, a, b, table)
@@ -154,11 +155,20 @@ def diff(
         counted = [] if classes is None else classes.to_pylist()
         show.as_json({"table": table, "counts": found.counts, "classes": counted})
         return
+    nothing = "nothing differs"
     # A person reads both tables; a program, one.
     if classes is not None and (summary or (form == "table" and classes.num_rows)):
-        show.arrow(classes, form)
+        _differing(classes, form, "no class differs" if found.rows.num_rows else nothing)
     if not summary:
-        show.arrow(found.rows, form)
+        _differing(found.rows, form, nothing)
+
+
+def _differing(rows: pa.Table, form: show.Format, nothing: str) -> None:
+    """Print what differs; people are told in words if nothing does."""
+    if form == "table" and not rows.num_rows:
+        show.done(nothing)
+    else:
+        show.arrow(rows, form)
 
 
 @click.command(

@@ -18,6 +18,7 @@ def definitions() -> dg.Definitions:
         jobs=[*jobs.JOBS, *refetching.JOBS],
         sensors=automation.SENSORS,
         schedules=refetching.SCHEDULES,
+        executor=jobs.EXECUTOR,
         loggers={"console": lines},
         resources={"home": HomeResource()},
     )

@@ -12,10 +12,10 @@ import dagster as dg
 import filelock
 
 import lake
-from lake import contracts, health, inputs, models
+from lake import contracts, disk, failed_checks, health, inputs, models
 from lake.freshness import base_tables
 from lake.plan import describe, plan
-from pipelines import metadata
+from pipelines import checks, metadata
 from pipelines.assets import Derivation
 from pipelines.defs import derivations
 from pipelines.partitions import RELEASES
@@ -28,6 +28,24 @@ JOBS = [
     )
     for mission in contracts.missions()
 ]
+
+_HERE: dict[str, Any] = {"in_process": {}}
+
+
+@dg.configured(
+    dg.multi_or_in_process_executor,
+    config_schema=dg.Field(
+        dg.Selector({"in_process": dg.Permissive(), "multiprocess": dg.Permissive()}),
+        default_value=_HERE,
+    ),
+)
+def _in_process_unless_asked(config: dict[str, Any]) -> dict[str, Any]:
+    return config
+
+
+#: Of every run, those of the browser too, which say nothing of it: a process for each step, which
+#: Dagster would have, takes longer than most steps.
+EXECUTOR = _in_process_unless_asked
 
 PARTITION_TAG = "dagster/partition"
 #: Tag of a run: why it was needed.
@@ -90,7 +108,7 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
     Raises
     ------
     LacusError
-        If the instance is damaged.
+        If the instance is damaged, or the disk is full.
     """
     import yaml
     from sqlalchemy.exc import SQLAlchemyError
@@ -103,6 +121,8 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
         with opened:
             yield opened
     except (dg.DagsterError, SQLAlchemyError, yaml.YAMLError) as error:
+        if disk.is_full(home.dagster, error):
+            raise lake.LacusError(f"{home.dagster}: no space is left on the disk") from error
         raise lake.LacusError(
             f"{home.dagster}: Dagster's own files do not work: {_one_line(str(error))}"
             " (the lake needs none of them: move the folder away and a new one is made)"
@@ -211,6 +231,30 @@ def empty(home: lake.Home, mission: str, release: str) -> Failure | None:
     return Failure(mission, release, "ingest", f"nothing to ingest: {reason}", all_rejected=True)
 
 
+def still_failing(
+    home: lake.Home, releases: Collection[tuple[str, str]], selection: str | None
+) -> list[Failure]:
+    """Look again at the checks of some releases that failed, and give those that still do.
+
+    Parameters
+    ----------
+    home : Home
+    releases : collection of (str, str)
+        Missions and releases.
+    selection : str, optional
+        See `selected`; all by default.
+    """
+    noted = failed_checks.failed_checks(home.store)
+    noted = [check for check in noted if (check.mission, check.release) in releases]
+    if selection is not None:
+        concerned = selected(selection, [check.table for check in noted])
+        noted = [check for check in noted if check.table in concerned]
+    return [
+        Failure(check.mission, check.release, check.what, check.found)
+        for check in checks.run_again(home.store, noted)
+    ]
+
+
 def selected(selection: str, names: Sequence[str]) -> list[str]:
     """Those of some tables and views that a selection needs.
 
@@ -299,7 +343,7 @@ def run(
 
 def run_config(jobs: int = 1) -> dict[str, Any]:
     """Configuration of a run of some processes; one alone makes all where the run is, at once."""
-    executor: dict[str, Any] = {"in_process": {}}
+    executor = _HERE
     if jobs > 1:
         start = {"forkserver": {"preload_modules": ["pipelines.definitions"]}}
         executor = {"multiprocess": {"max_concurrent": jobs, "start_method": start}}

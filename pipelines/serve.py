@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from types import FrameType
 
 import lake
+import pipelines
 from pipelines import jobs, show
 
 #: The UI starts runs without asking who asks: it is for this machine alone.
@@ -25,11 +27,18 @@ def ui(home: lake.Home, port: int) -> int:
     ------
     UsageError
         If the port is taken.
+    LacusError
+        If the home's Dagster folder is damaged, or cannot be written.
     """
     _check_free(port)
+    with jobs.instance(home):  # what is wrong with it is told in words here, by Dagster in a trace
+        pass
     warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), _SILENCED]))
     environment = {**os.environ, **jobs.environment(home), "PYTHONWARNINGS": warnings}
+    # Nothing is imported from the folder that the user happens to be in, by any of its children.
+    environment["PYTHONSAFEPATH"] = "1"
     command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
+    command += ["-d", str(Path(pipelines.__file__).parents[1])]
     command += ["-h", HOST, "-p", str(port), "--log-level", "warning"]
     # In a session of its own, so that a Ctrl-C reaches it once, from here.
     child = subprocess.Popen(command, env=environment, start_new_session=True)

@@ -91,7 +91,8 @@ def text(value: object, digits: int = 6) -> str:
 
 def as_json(value: object) -> None:
     """Print JSON; times are ISO 8601, NaN and the infinities, which JSON lacks, are null."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=ascii_only))
 
 
 def arrow(data: pa.Table, form: Format) -> None:

@@ -38,6 +38,12 @@ def update(
             for (mission, release), why in _stale(home, releases, selection).items():
                 failed, left = _run(home, mission, release, why, jobs)
                 failures, not_made = failures + failed, not_made + left
+    told = {(failure.mission, failure.release, failure.what) for failure in failures}
+    failures += [
+        failure
+        for failure in runner.still_failing(home, releases, selection)
+        if (failure.mission, failure.release, failure.what) not in told
+    ]
     if not any(todo.values()) and not failures:
         show.done(f"{selection or 'everything'} is up to date")
     for failure in failures:
@@ -104,7 +110,8 @@ def rejections(
 def rejection(row: dict[str, Any]) -> str:
     """Say in one line that a file was rejected, wholly or in part, and why."""
     word = "rejected" if row["status"] == "rejected" else "rejected in part"
-    return f"{word}: {row['path']}: {row['reason']}"
+    path = "".join(c if c.isprintable() else repr(c)[1:-1] for c in row["path"])
+    return f"{word}: {path}: {row['reason']}"
 
 
 def warn_of_barren(home: lake.Home, mission: str, release: str) -> None:

@@ -5,6 +5,7 @@ import time
 from types import FrameType
 
 import lake
+from lake import failed_checks
 from lake import watch as inputs
 from pipelines import automation, progress, show
 from pipelines import jobs as runner
@@ -105,6 +106,8 @@ class _Watcher:
 
     def code(self) -> int:
         """Exit code of what was done."""
-        if self.failed:
+        releases = self.home.releases()
+        failing = failed_checks.failed_checks(self.home.store)
+        if self.failed or any((check.mission, check.release) in releases for check in failing):
             return FAILED
-        return SOME_REJECTED if rejections(self.home, self.home.releases()) else OK
+        return SOME_REJECTED if rejections(self.home, releases) else OK

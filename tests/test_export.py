@@ -3,6 +3,7 @@ import datetime
 import io
 import json
 import math
+import os
 import warnings
 from pathlib import Path
 
@@ -525,3 +526,18 @@ def test_the_citation_sheet():
     bare = Origin("t", "q", None, (), "2026-01-01T00:00:00Z", "lacus 0.1.0")
     assert "Snapshot" not in citation_text(bare)
     assert "cite" not in citation_text(bare)
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one(table, tmp_path):
+    old, new = tmp_path / ".0123abcd.out.csv", tmp_path / ".89ef0123.out.csv"
+    others = [tmp_path / name for name in (".0123abcd.else.csv", ".0123abcz.out.csv", "x.out.csv")]
+    for path in (old, new, *others):
+        path.touch()
+    for path in (old, *others):
+        os.utime(path, (1, 1))
+    folder = tmp_path / ".0123abcd.out.hats"
+    folder.mkdir()
+    os.utime(folder, (1, 1))
+    export(table, tmp_path / "out.csv", ORIGIN)
+    assert not old.exists()
+    assert all(path.exists() for path in (new, *others, folder))

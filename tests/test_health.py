@@ -33,7 +33,7 @@ def home(made, tmp_path) -> Home:
     (root / "in").rename(tmp_path / "in")
     sources = root / "sources.toml"
     text = sources.read_text(encoding="utf-8")
-    sources.write_text(text.replace(str(made / "in"), str(tmp_path / "in")), encoding="utf-8")
+    sources.write_text(text.replace('"in"', f'"{tmp_path / "in"}"'), encoding="utf-8")
     return lake.open(root)
 
 
@@ -145,3 +145,17 @@ def test_a_package_that_is_not_installed(monkeypatch, tmp_path):
 def test_a_full_disk(monkeypatch, tmp_path):
     monkeypatch.setattr(health, "_LEAST_FREE", 1 << 80)
     assert "GiB free" in unwell(lake.open(tmp_path))["disk"]
+
+
+def test_tables_that_an_older_lake_lacks_are_told_of_once(home):
+    with home.store.commit("as it was") as commit:
+        commit.connection.execute("DROP TABLE lake.ogip.pairs")
+        of = "table_name = 'meta.columns'"
+        commit.connection.execute(f"UPDATE lake.meta.releases SET fingerprint = '' WHERE {of}")
+    assert unwell(home) == {"lake": "lags behind the contracts: `lacus run` renews it"}
+
+
+def test_a_table_that_is_gone(home):
+    with home.store.commit("by another program") as commit:
+        commit.connection.execute("DROP TABLE lake.ogip.pairs")
+    assert unwell(home) == {"ogip.pairs": "is not in the catalogue"}

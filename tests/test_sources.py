@@ -1,6 +1,7 @@
 """`sources.toml`: what is written there, by the library and by people."""
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,23 @@ def test_sources_in_one_line_are_forgotten_too(tmp_path):
     home.forget("csc", "A")
     assert home.releases() == [("csc", "B")]
     assert "# both" in home.sources_file.read_text()
+
+
+def test_inputs_that_lie_in_the_home_move_with_it(tmp_path):
+    home, outside = Home(tmp_path / "a" / ".." / "home"), tmp_path / "out.csv"
+    (home.root / "in").mkdir(parents=True)
+    outside.touch()
+    paths = (home.root / "in", outside)
+    home.add(Source("csc", "R1", "detections", paths))
+    home.add(Source("csc", "R1", "detections", paths))
+    (tmp_path / "home").rename(tmp_path / "moved")
+    (source,) = Home(tmp_path / "moved").sources()
+    assert source.paths == (tmp_path / "moved" / "in", outside)
+
+
+def test_a_path_that_is_no_text_is_refused(tmp_path):
+    home, path = Home(tmp_path / "home"), tmp_path / os.fsdecode(b"a\xff.csv")
+    path.touch()
+    with pytest.raises(UsageError, match=r"a\\xff\.csv: its name is not UTF-8"):
+        home.add(Source("csc", "R1", "detections", (path,)))
+    assert not home.sources_file.exists()

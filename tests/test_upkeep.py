@@ -108,8 +108,9 @@ def test_old_snapshots_go_and_pins_and_the_present_stay(home):
     assert {str(f.path.relative_to(home.root)) for f in found.files} == gone
     assert found.size == sum(files[name] for name in gone) > 0
     assert home.store.sql("SELECT count(*) FROM csc.detections", at="paper").fetchall() == [(4,)]
-    with pytest.raises(UsageError, match="snapshot 5 is no more"):
-        home.store.sql("SELECT 1", at=5)
+    for at in (0, 5):  # below the lowest, and between two
+        with pytest.raises(UsageError, match=f"snapshot {at} is no more"):
+            home.store.sql("SELECT 1", at=at)
     again = clean(home, AT_ONCE)
     assert (again.snapshots, again.files, again.groups) == ([], [], [])
 
@@ -122,6 +123,14 @@ def test_a_dry_run_tells_exactly_what_goes_and_changes_nothing(home):
     done = clean(home, AT_ONCE)
     assert done.files == told.files != []
     assert [s.id for s in done.snapshots] == [s.id for s in told.snapshots]
+
+
+def test_a_dry_run_needs_no_lock_where_nothing_can_be_written(home, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    (home.store.directory / "lock").unlink(missing_ok=True)
+    told = clean(home, AT_ONCE, dry_run=True)
+    assert told.files
+    assert not (home.store.directory / "lock").exists()
 
 
 def test_what_is_young_stays(home):

@@ -194,3 +194,27 @@ def test_a_report_is_read_back_and_a_broken_one_is_told(home):
     (home.root / "watch.json").write_text("{")
     with pytest.raises(LacusError, match=r"watch.json: is not JSON"):
         watch.last_report(home)
+
+
+def test_a_link_that_leads_nowhere_does_not_hold_up_a_release(home):
+    file = drop(home, "csc/R1/a.csv")
+    (file.parent / "lost.csv").symlink_to("nowhere.csv")
+    assert watch.register(home, time.time()).unsettled == [file.parent]
+    assert [source.paths for source in watch.register(home, soon()).registered] == [(file.parent,)]
+
+
+def test_a_home_with_a_folder_to_go_up_from_registers_once(home):
+    drop(home, "csc/R1/a.csv")
+    (home.root.parent / "x").mkdir()
+    other = Home(home.root.parent / "x" / ".." / "home")
+    assert len(watch.register(other, soon()).registered) == 1
+    assert watch.register(other, soon()).registered == []
+
+
+def test_a_name_that_is_no_text_is_told(home):
+    (home.root / "in" / "csc" / os.fsdecode(b"R\xff")).mkdir(parents=True)
+    (told,) = watch.register(home, soon()).strange
+    watch.report(home, 0.0, {told: told})
+    report = watch.last_report(home)
+    assert report is not None
+    assert all(r"R\xff: release" in text for pair in report["told"].items() for text in pair)

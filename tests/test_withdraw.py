@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from lake import freshness, history, upkeep, withdraw
+from lake import failed_checks, freshness, history, upkeep, withdraw
 from lake.errors import UsageError
 from lake.home import Home, Source
 from lake.ingest import ingest
@@ -38,6 +38,8 @@ def made(tmp_path_factory) -> Path:
         code_version="1", message="derived",
         products=lambda: [home.product(figure, "csc", "R1", "figure")],
     )  # fmt: skip
+    for release in ("R1", "R2"):
+        failed_checks.note(home.store, release, {("csc.detections", "ranges"): "one bad row"})
     home.store.pin("paper")
     home.store.refresh()
     return home.root
@@ -58,6 +60,7 @@ def test_all_of_a_release_leaves_and_nothing_of_another(home):
     assert home.sql("SELECT count(*) FROM csc.model_selection").fetchall() == [(0,)]
     assert home.sql("SELECT path FROM meta.products").fetchall() == []
     assert home.store.fingerprints("R1") == {}
+    assert [check.release for check in failed_checks.failed_checks(home.store)] == ["R2"]
     assert home.sql(
         "SELECT release, status, reason, rows_committed FROM meta.files ORDER BY ALL"
     ).fetchall() == [("R1", "superseded", "withdrawn", 2), ("R2", "committed", None, 2)]

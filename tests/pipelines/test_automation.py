@@ -14,7 +14,7 @@ import pytest
 from dagster._core.events import EngineEventData
 
 import lake
-from lake import contracts, inputs, watch
+from lake import contracts, failed_checks, inputs, watch
 from lake.home import Source
 from pipelines import automation, jobs, metadata
 from pipelines.resources import HomeResource
@@ -198,6 +198,16 @@ def test_the_sensor_asks_for_exactly_what_changed(kept, monkeypatch):
         assert watch.last_report(kept)["told"][str(kept.root / "in" / "csc" / "R4")] == (
             "is not complete yet"
         )
+
+
+def test_a_failed_check_is_told_though_nothing_is_to_be_made(kept, lacus):
+    failed_checks.note(kept.store, "R1", {("csc.detections", "ranges"): "one bad row"})
+    decision = decide(kept, later())
+    assert asked(decision) == []
+    assert decision.told["csc:R1"] == "check ranges of csc.detections failed: one bad row"
+    again = decide(kept, later(), decision.memory)
+    assert again.told == decision.told
+    assert lacus("watch", "--once", home=kept.root).exit_code == 1
 
 
 def test_what_settles_is_waited_for(kept):

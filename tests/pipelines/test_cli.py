@@ -1,8 +1,10 @@
 """`lacus`: what fills a home, its exit codes, and words instead of tracebacks."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -434,6 +436,16 @@ def test_dagster_files_that_do_not_work(damaged, lacus, tiny_home, tiny):
     assert "Traceback" not in result.output
 
 
+def test_dagster_files_that_do_not_work_on_a_full_disk(lacus, tiny_home, monkeypatch):
+    (tiny_home / "dagster" / "history" / "runs.db").write_bytes(b"garbage")
+    usage = shutil.disk_usage(tiny_home)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    result = lacus("run", "csc.mixture_models", home=tiny_home)
+    assert result.exit_code == 1
+    assert f"lacus: {tiny_home / 'dagster'}: no space is left on the disk\n" in result.stderr
+    assert "move the folder away" not in result.stderr
+
+
 def test_every_command_explains_itself(lacus):
     overview = lacus("--help").stdout
     assert "..." not in overview.partition("Commands:")[2]
@@ -499,3 +511,65 @@ def test_two_processes_make_the_same(lacus, tmp_path, tiny):
     assert done.returncode == 0, done.stderr
     assert "✓ csc.features" in done.stderr
     assert lacus("run", "csc.features", home=home).stderr == "✓ csc.features is up to date\n"
+
+
+def test_run_of_a_mission_leaves_the_others_out_of_account(lacus, tiny, tmp_path):
+    home = tmp_path / "home"
+    bad = tmp_path / "bad.fits"
+    bad.write_text("x", encoding="utf-8")
+    lacus("add", "csc", "R1", "detections", tiny, home=home)
+    lacus("add", "sdss", "S1", "spectra", bad, home=home)
+    for _ in range(2):
+        result = lacus("run", "csc.detections", home=home)
+        assert result.exit_code == 0
+        assert "sdss" not in result.stderr
+    assert lacus("run", "sdss", home=home).exit_code == 1
+    assert lacus("run", "csc.detections", home=home).exit_code == 0
+    none = lacus("run", "ogip", home=home)
+    assert none.exit_code == 2
+    assert "ogip: no release of ogip to make it of, but csc:R1, sdss:S1" in none.stderr
+
+
+def test_a_file_whose_name_is_no_text_is_left_out(lacus, tiny, tmp_path):
+    home, folder = tmp_path / "home", tmp_path / "in"
+    folder.mkdir()
+    (folder / "good.csv").write_text(TINY, encoding="utf-8")
+    (folder / os.fsdecode(b"b\xffd.csv")).write_text(TINY, encoding="utf-8")
+    lacus("add", "csc", "R1", "detections", folder, home=home)
+    result = lacus("run", "csc.detections", home=home)
+    assert result.exit_code == 3
+    assert rf"rejected: {folder}/b\xffd.csv: its name is not UTF-8" in result.stderr
+    assert lake.open(home).sql("SELECT count(*) FROM csc.detections").fetchone() == (2,)
+    again = lacus("run", "csc.detections", home=home)
+    assert again.exit_code == 3
+    assert "csc.detections is up to date" in again.stderr
+
+
+def test_a_terminal_without_a_character_shows_its_number(tiny_run, tmp_path):
+    script = Path(sys.executable).with_name("lacus")
+    query = "SELECT name, chr(9734) || chr(255) AS c FROM csc.detections LIMIT 1"
+    for words, told in (
+        (["doctor"], r"\u2713  lake"),
+        (["sql", query, "-f", "json"], r'"c": "\u2606\u00ff"'),
+        (["sql", query], r"\u2606\xff"),
+    ):
+        done = subprocess.run(
+            [str(script), "--home", str(tiny_run), *words], capture_output=True, text=True,
+            check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert told in done.stdout
+
+
+def test_a_query_that_is_no_text_is_wrong_usage(lacus, tiny_run):
+    result = lacus("sql", "SELECT '" + os.fsdecode(b"\xff") + "'", home=tiny_run)
+    assert result.exit_code == 2
+    assert "is not UTF-8" in result.stderr
+
+
+def test_a_rejected_file_is_told_in_one_line_whatever_its_name(lacus, tmp_path):
+    home, file = tmp_path / "home", tmp_path / "a\n\x1b[31mb é.csv"
+    file.write_text("x", encoding="utf-8")
+    lacus("add", "csc", "R1", "detections", file, home=home)
+    result = lacus("run", "csc.detections", home=home)
+    assert rf"rejected: {tmp_path}/a\n\x1b[31mb é.csv: " in result.stderr

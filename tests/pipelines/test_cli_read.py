@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import lake
-from lake import extensions
+from lake import extensions, query
 
 UNIQUE = "SELECT name, ra, p_qso FROM csc.uniquely_classified ORDER BY name, method"
 
@@ -372,3 +372,23 @@ def test_files_are_written_again_into_a_folder(demo, lacus, tmp_path, monkeypatc
     words[-1] = tmp_path / "out.csv"
     assert lacus(*words, home=demo[0]).exit_code == 0
     assert (tmp_path / "out.csv").read_text().startswith('"release"')
+
+
+def test_an_export_names_the_snapshot_that_it_was_read_from(
+    tiny_home, lacus, tmp_path, monkeypatch
+):
+    store = lake.open(tiny_home).store
+    before, annotated = store.snapshot(), query.annotated
+
+    def read_slowly(*args, **named):
+        reader = annotated(*args, **named)
+        if store.snapshot() == before:
+            store.pin("meanwhile")
+        return reader
+
+    monkeypatch.setattr(query, "annotated", read_slowly)
+    file = tmp_path / "pins.json"
+    lacus("export", "SELECT count(*) AS pins FROM meta.pins", "-o", file, home=tiny_home)
+    made = json.loads(file.read_text(encoding="utf-8"))
+    assert "meanwhile" in str(store.sql("FROM meta.pins").fetchall())
+    assert (made["origin"]["snapshot"] - before) == made["rows"][0]["pins"]

@@ -161,3 +161,18 @@ def test_what_needs_a_lake_says_that_there_is_none(command, lacus, tmp_path):
     assert result.exit_code == 1
     assert "there is no lake here yet" in result.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_that_nothing_differs_is_said(corrected, lacus):
+    last = lake.open(corrected).store.snapshot()
+    lacus("pin", "draft", home=corrected)
+    for words, told in (
+        (["csc.detections"], "nothing differs"),
+        (["csc.class_summary"], "nothing differs"),
+        (["csc.class_probabilities", "--summary"], "nothing differs"),
+        ([], "no table differs"),
+    ):
+        result = lacus("diff", last, last + 1, *words, home=corrected)
+        assert result.exit_code == 0
+        assert result.stdout == ""
+        assert result.stderr.endswith(f"✓ {told}\n")

@@ -1,7 +1,9 @@
 """What is out of date, what a selection needs, and how a run reports a failure."""
 
+import json
 import os
 import shutil
+from dataclasses import replace
 
 import dagster as dg
 import pyarrow as pa
@@ -9,9 +11,11 @@ import pytest
 
 import lake
 from lake import contracts, models
+from lake.failed_checks import failed_checks
 from lake.home import Source
-from pipelines import jobs
+from pipelines import checks, jobs
 from pipelines.assets import DERIVATIONS
+from pipelines.definitions import definitions
 from pipelines.defs import derivations
 
 INPUTS = ["csc.detections", "csc.labels"]
@@ -224,6 +228,64 @@ def test_a_check_that_fails_ends_the_run_with_1(lacus, tmp_path):
     assert "hard_hm=1.5" in line
 
 
+@pytest.fixture
+def two_releases(lacus, tmp_path):
+    """A home with two releases, the first of which has an impossible hardness ratio."""
+    for release, value in (("R1", 1.5), ("R2", 0.5)):
+        file = tmp_path / f"{release}.csv"
+        file.write_text(f"name,obsid,hard_hm\nA,1,{value}\n", encoding="utf-8")
+        lacus("add", "csc", release, "detections", file, home=tmp_path / "home")
+    assert lacus("run", "csc.detections", home=tmp_path / "home").exit_code == 1
+    return tmp_path / "home"
+
+
+def test_a_check_that_failed_is_told_until_it_passes(two_releases, lacus, tmp_path):
+    def run(*words):
+        result = lacus("run", *words, home=two_releases)
+        told = [line for line in result.stderr.splitlines() if "hard_hm=1.5" in line]
+        return result.exit_code, len(told)
+
+    assert run("csc.detections") == (1, 1)
+    shutil.rmtree(two_releases / "dagster")
+    assert run("csc.features") == (1, 1)
+    assert run("csc.detections", "--release", "csc:R2") == (0, 0)
+    status = lacus("status", home=two_releases).stdout
+    assert "\ncsc:R1: check ranges of csc.detections failed: not so: positions lie on" in status
+    assert "csc:R2: check" not in status
+    [told] = json.loads(lacus("status", "--json", home=two_releases).stdout)["failed_checks"]
+    assert (told["release"], told["table"], told["check"]) == ("R1", "csc.detections", "ranges")
+    assert "hard_hm=1.5" in told["found"]
+    assert "R1: check ranges failed: not so" in lacus("doctor", home=two_releases).stdout
+    (tmp_path / "R1.csv").write_text("name,obsid,hard_hm\nA,1,0.25\n", encoding="utf-8")
+    assert run("csc.detections") == (0, 0)
+    assert "check ranges" not in lacus("status", home=two_releases).stdout
+    assert run("csc.detections") == (0, 0)
+
+
+def test_a_check_that_was_itself_wrong_is_forgotten(two_releases, lacus, monkeypatch):
+    home = lake.open(two_releases)
+    mended = replace(checks.CHECKS["csc.detections", "ranges"], sql="SELECT ? LIMIT 0")
+    monkeypatch.setitem(checks.CHECKS, ("csc.detections", "ranges"), mended)
+    assert lacus("run", "csc.detections", home=two_releases).exit_code == 0
+    assert failed_checks(home.store) == []
+
+
+def test_a_check_that_is_no_more_is_forgotten(two_releases, lacus, monkeypatch):
+    monkeypatch.delitem(checks.CHECKS, ("csc.detections", "ranges"))
+    assert lacus("run", "csc.detections", home=two_releases).exit_code == 0
+    assert failed_checks(lake.open(two_releases).store) == []
+
+
+def test_a_check_that_cannot_be_worked_out_has_failed(tiny_home):
+    wrong = checks.Check(
+        "wrong", "csc.detections", "", "SELECT name::INT FROM csc.detections", True
+    )
+    result = wrong.run(lake.open(tiny_home).store, "R1")
+    assert not result.passed
+    assert result.severity is dg.AssetCheckSeverity.ERROR
+    assert result.description.startswith("cannot be worked out: Conversion Error")
+
+
 def test_a_position_off_the_sphere_rejects_its_file_alone(lacus, tmp_path):
     home = tmp_path / "home"
     for name, dec in (("far", 95), ("near", 5)):
@@ -249,3 +311,16 @@ def test_the_ui_shows_the_runs_of_the_command_line(demo):
         found = event.asset_materialization
         assert found.partition == "CSC-sample"
         assert found.metadata["dagster/row_count"].value == 2000
+
+
+def test_a_run_of_which_nothing_is_said_stays_in_one_process():
+    """As the browser asks for one: from the graph of all assets, or from a job."""
+    found = definitions()
+    for job in (
+        found.resolve_implicit_global_asset_job_def(),
+        found.resolve_job_def("csc_release"),
+    ):
+        (executor,) = dg.validate_run_config(job, {})["execution"].values()
+        assert list(executor) == ["in_process"]
+        (executor,) = dg.validate_run_config(job, jobs.run_config(2))["execution"].values()
+        assert list(executor) == ["multiprocess"]

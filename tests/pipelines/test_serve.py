@@ -40,6 +40,14 @@ def test_a_home_that_cannot_be_made_is_told(tiny):
         serve.ui(lake.open(tiny / "home"), free_port())
 
 
+def test_files_of_dagster_that_do_not_work_are_told_before_it_starts(tmp_path):
+    home = lake.open(tmp_path / "home")
+    home.dagster.mkdir(parents=True)
+    (home.dagster / "dagster.yaml").write_text("telemetry: [", encoding="utf-8")
+    with pytest.raises(lake.LacusError, match="Dagster's own files do not work"):
+        serve.ui(home, free_port())
+
+
 def listening(pid: int) -> set[str]:
     """Local addresses on which a process and those below it listen (Linux)."""
     sockets = set()
@@ -76,6 +84,8 @@ def alive(group: int) -> bool:
 @pytest.mark.slow
 def test_the_ui_shows_the_runs_of_this_home(demo, tmp_path):
     port, log = free_port(), tmp_path / "log"
+    # A file of the folder that the user is in, of a name that Dagster imports, is nobody's module.
+    (tmp_path / "gql.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
     script = Path(sys.executable).with_name("lacus")
     with log.open("w") as stream:
         process = subprocess.Popen(
