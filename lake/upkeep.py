@@ -5,9 +5,9 @@ whatever is killed when; what a killed clean-up left undone, the next one does.
 """
 
 import contextlib
-import os
 import glob
 import json
+import os
 import re
 import sqlite3
 import tempfile
