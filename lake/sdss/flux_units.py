@@ -10,6 +10,8 @@ UNIT = "1e-17 erg/s/cm^2/Angstrom"
 _ENERGY, _TIME, _LENGTH, _POWER = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, -1, 0)
 # What light comes through is no dimension: MaNGA has its spectra per fibre and per spaxel.
 _NOTHING = (0, 0, 0)
+#: Energy per time, area and wavelength; an area is a length squared.
+_FLUX_DENSITY = (1, -1, -3)
 _UNITS: dict[str, tuple[tuple[int, int, int], float]] = {
     "erg": (_ENERGY, 1.0), "ergs": (_ENERGY, 1.0), "j": (_ENERGY, 1e7), "w": (_POWER, 1e7),
     "watt": (_POWER, 1e7), "s": (_TIME, 1.0), "sec": (_TIME, 1.0), "second": (_TIME, 1.0),
@@ -18,9 +20,9 @@ _UNITS: dict[str, tuple[tuple[int, int, int], float]] = {
     "a": (_LENGTH, 1.0), "aa": (_LENGTH, 1.0), "å": (_LENGTH, 1.0), "ang": (_LENGTH, 1.0),
     "angs": (_LENGTH, 1.0), "angstrom": (_LENGTH, 1.0), "angstroms": (_LENGTH, 1.0),
     "angstroem": (_LENGTH, 1.0), "fiber": (_NOTHING, 1.0), "spaxel": (_NOTHING, 1.0),
+    # erg s-1 cm-2 Angstrom-1 in files of the Hubble Space Telescope
+    "flam": (_FLUX_DENSITY, 1e-16),
 }  # fmt: skip
-#: Energy per time, area and wavelength; an area is a length squared.
-_FLUX_DENSITY = (1, -1, -3)
 #: 1e-17 erg s-1 cm-2 Angstrom-1 in erg, s and Angstrom.
 _SIZE = 1e-17 / 1e16
 #: How SDSS writes the unit in DR1 to DR6, where the square is missing.
@@ -37,8 +39,9 @@ _FACTOR = re.compile(r"\s*(?P<over>/?)[\s.*·]*(?P<name>[a-zµåÅ]+)\s*(?:\^|\*
 def factor(unit: str) -> float | None:
     """Number that fluxes in a unit are multiplied with to be in 1e-17 erg/s/cm2/Angstrom.
 
-    Takes what surveys write: ``1E-17 erg/cm^2/s/Ang``, ``10^-17 ergs/s/cm^2/Angs``, ``10**-17 erg.s**-1.cm**-2.Angstrom**-1``,
-    ``erg/s/cm2/A``, ``W m-2 um-1``, ``Flux (10^-17 erg/s/cm^2/Ang)``.
+    Takes what surveys write: ``1E-17 erg/cm^2/s/Ang``, ``10^-17 ergs/s/cm^2/Angs``,
+    ``10**-17 erg.s**-1.cm**-2.Angstrom**-1``, ``erg/s/cm2/A``, ``FLAM``,
+    ``W m-2 um-1``, ``Flux (10^-17 erg/s/cm^2/Ang)``.
 
     Returns
     -------

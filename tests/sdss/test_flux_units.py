@@ -24,6 +24,7 @@ from lake.sdss.flux_units import factor
         ("1e-16 erg s^-1 cm^-2 Angstrom^-1", 10),
         ("erg/s/cm^2/A", 1e17),
         ("erg cm^{-2} s^{-1} A^{-1}", 1e17),
+        ("FLAM", 1e17),
         # 1 W m-2 um-1 = 1e7 erg s-1 / (1e4 cm2 x 1e4 Angstrom)
         ("W m-2 um-1", 1e16),
         ("W/m^2/nm", 1e19),
