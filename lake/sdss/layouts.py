@@ -16,6 +16,7 @@ image      image with one spectrum, or several, and a solution in its header (ap
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,15 @@ from lake.formats.fits_structure import TABLES
 from lake.sdss.images import images, is_image
 from lake.sdss.metadata import Place, Row, text, whole
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
-from lake.sdss.wavelengths import Grid, Unusable, of_loglam, of_values
+from lake.sdss.wavelengths import Grid, Unusable, of_loglam, of_values, of_vectors
 
 _FLUX = ("flux", "flux_density", "flux_lambda", "f_lambda", "spec", "spectrum", "flam")
 _LOG_WAVELENGTH = ("loglam", "loglambda", "log_lambda", "logwave")
-_WAVELENGTH = ("wave", "wavelength", "lambda", "lam", "wl", "waveobs")
+_WAVELENGTH = ("wave", "wavelength", "lambda", "lam", "wl", "waveobs", "spectral_axis")
 _IVAR = ("ivar", "inverse_variance", "invvar")
-_ERROR = ("err", "error", "sigma", "flux_error", "flux_err", "e_flux", "uncertainty", "stdev")
+_ERROR = ("err", "error", "sigma", "flux_error", "flux_err", "err_flux", "e_flux", "sigma_flux",
+          "uncertainty", "flux_uncertainty", "stdev", "std", "staterror")  # fmt: skip
+_VARIANCE = ("var", "variance")
 _AND_MASK = ("and_mask", "andmask", "mask")
 _OR_MASK = ("or_mask", "ormask")
 #: What a spec file has beside flux and wavelengths.
@@ -70,10 +73,10 @@ def spectra(file: FitsFile) -> tuple[bool, Found]:
             names = _numbers(hdu)
             flux = _first(names, _FLUX)
             vector = _first(_numbers(hdu, vectors=True), _FLUX)
-            if (flux or vector) and not hdu.rows:
-                raise Unusable("the table of the spectrum has no rows", f"HDU {index}")
             if vector is not None:
-                return hdu.rows > 1, _vectors(file, hdu, vector)
+                return _vector_tables(file, index)
+            if flux is not None and not hdu.rows:
+                raise Unusable("the table of the spectrum has no rows", f"HDU {index}")
             if flux is not None:
                 if index == 1 and "loglam" in names:
                     return False, iter([(1, spec(file, hdu, flux))])
@@ -154,8 +157,24 @@ def table(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
     return spectrum
 
 
-def _vectors(file: FitsFile, hdu: HDU, flux: str) -> Found:
-    """Spectra of a table with a spectrum to a row."""
+def _vector_tables(file: FitsFile, index: int) -> tuple[bool, Found]:
+    """Spectra of all tables of vectors from one on; Astra has one for each telescope."""
+    tables: list[tuple[HDU, str, int]] = []
+    count = 0
+    while (hdu := hdu_at(file, index)) is not None:
+        index += 1
+        if hdu.kind in TABLES and (flux := _first(_numbers(hdu, vectors=True), _FLUX)):
+            tables.append((hdu, flux, count))
+            count += hdu.rows
+    if not count:
+        raise Unusable("the table of the spectrum has no rows", f"HDU {tables[0][0].index}")
+    return count > 1, chain.from_iterable(_vectors(file, *each) for each in tables)
+
+
+def _vectors(file: FitsFile, hdu: HDU, flux: str, before: int) -> Found:
+    """Spectra of a table with a spectrum to a row, behind so many of other tables."""
+    if not hdu.rows:
+        return
     names = _numbers(hdu, vectors=True)
     mastar = "disp" in names and ("mangaid" in hdu or "mangaid_1" in hdu)
     log_wavelength, wavelength = _first(names, _LOG_WAVELENGTH), _first(names, _WAVELENGTH)
@@ -170,7 +189,8 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str) -> Found:
         cells = np.asarray(fluxes[i])
         try:
             if waves is None:
-                grid = no_solution(hdu, file, len(cells))
+                grid = placed(hdu, of_vectors, hdu.header, len(cells))
+                grid = grid or no_solution(hdu, file, len(cells))
             elif len(waves[i]) != len(cells):
                 problem = f"{len(cells)} fluxes, but {len(waves[i])} wavelengths"
                 raise Unusable(problem, where)
@@ -180,19 +200,21 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str) -> Found:
                 grid = of_values(waves[i], wave_unit)
             spectrum = Spectrum(
                 "mastar" if mastar else "vectors", hdu.index, grid, cells,
-                [Row(hdu, i), *headers], unit, i + 1,
+                [Row(hdu, i), *headers], unit, before + i + 1,
             )  # fmt: skip
             for name, (column, values) in companions.items():
                 if len(values[i]) != len(cells):
                     problem = f"{len(cells)} fluxes, but {len(values[i])} values of {column}"
                     raise Unusable(problem, where)
                 spectrum.arrays |= companion(name, values[i])
+            if "vacuum" in (text(hdu.header.get("CUNIT")) or "").lower():
+                spectrum.known["wavelength_frame"] = ("vacuum", f"HDU {hdu.index} CUNIT")
             if mastar:
                 spectrum.arrays["wdisp"] = _in_pixels(hdu.column("disp")[i], grid)
                 spectrum.known["wavelength_frame"] = ("vacuum", "data model of MaStar")
-            yield i + 1, spectrum
+            yield before + i + 1, spectrum
         except Unusable as problem:
-            yield i + 1, Unusable(problem.problem, problem.where or where)
+            yield before + i + 1, Unusable(problem.problem, problem.where or where)
 
 
 def _in_pixels(sigma: Array, grid: Grid) -> Array:
@@ -210,11 +232,14 @@ def _in_pixels(sigma: Array, grid: Grid) -> Array:
 
 def _companions(names: dict[str, Any]) -> dict[str, str]:
     """Columns of weights, masks and the like, by what they are."""
-    asked = {"ivar": _IVAR, "error": _ERROR, "and_mask": _AND_MASK, "or_mask": _OR_MASK,
-             "wdisp": ("wdisp",), "sky": ("sky",), "model": ("model",)}  # fmt: skip
+    asked = {"ivar": _IVAR, "error": _ERROR, "variance": _VARIANCE, "and_mask": _AND_MASK,
+             "or_mask": _OR_MASK, "wdisp": ("wdisp",), "sky": ("sky",),
+             "model": ("model",)}  # fmt: skip
     found = {name: column for name, aliases in asked.items() if (column := _first(names, aliases))}
-    error = found.pop("error", None)
-    return found if error is None or "ivar" in found else {**found, "error": error}
+    # Of several that say the same, one is enough.
+    for name in [name for name in ("ivar", "error", "variance") if name in found][1:]:
+        del found[name]
+    return found
 
 
 def _numbers(hdu: HDU, vectors: bool = False) -> dict[str, Column]:

@@ -142,7 +142,9 @@ def angstroms(unit: str | None) -> float:
         The unit is not one of length.
     """
     name = (unit or "Angstrom").strip().strip("[]()'\"").lower()
-    for spelling in (name, name.removesuffix("s"), name.split(" ")[0].removesuffix("s")):
+    # `Angstrom (vacuum)`, `Wavelength (Ang`: the bracket at the end is off already.
+    words = (name, name.split(" ")[0], name.rpartition("(")[2])
+    for spelling in (word.removesuffix(end) for word in words for end in ("", "s")):
         if spelling in _ANGSTROMS:
             return _ANGSTROMS[spelling]
     raise Unusable(f"unit of the wavelength is {unit!r}, expected Angstrom, nm, um or m")
@@ -275,6 +277,36 @@ def of_header(header: Header, pixels: int) -> Grid | None:
         return checked(Grid("log10", coeff0, step, written=(first, step)), pixels)
     scale = angstroms(unit)
     return checked(Grid("linear", crval1=first * scale, cd1_1=step * scale), pixels)
+
+
+def of_vectors(header: Header, pixels: int) -> Grid | None:
+    """Solution of the cells of a table as Astra writes it: CRVAL and CDELT, without an axis.
+
+    Source: the data models of mwmStar and mwmVisit, https://github.com/sdss/datamodel.
+
+    Parameters
+    ----------
+    header : Header
+        Of the table; its logarithm (log10) is said by DC-FLAG = 1.
+    pixels : int
+        Length of a cell.
+
+    Returns
+    -------
+    Grid or None
+        None if the header has no such solution.
+
+    Raises
+    ------
+    Unusable
+        The wavelengths are not those of a spectrum.
+    """
+    first, step = _number(header, "CRVAL"), _number(header, "CDELT")
+    if first is None or step is None or header.get("DC-FLAG") != 1:
+        return None
+    reference = _number(header, "CRPIX")
+    offset = 0.0 if reference is None else 1 - reference
+    return checked(Grid("log10", first + offset * step, step), pixels)
 
 
 def _number(header: Header, keyword: str) -> float | None:

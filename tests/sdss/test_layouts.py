@@ -279,6 +279,61 @@ def test_an_image_with_its_errors_in_another_hdu():
     assert row["mask_frac_bad"] == 0.5
 
 
+def test_an_image_with_its_variances_in_another_hdu():
+    variance = fits.ImageHDU(np.where(np.arange(PIXELS) > 1, 0.25, [np.nan] + [-1] * 59))
+    variance.name = "VARIANCE"
+    row = only(files.image(extra=(variance,), CRVAL1=4000.0, CDELT1=1.0))
+    np.testing.assert_array_equal(row["ivar"], np.where(np.arange(PIXELS) > 1, 4, 0))
+
+
+@pytest.mark.parametrize("name", ["WAVELENGTH", "WAVE", ""])
+def test_an_image_with_its_wavelengths_in_another_hdu(name):
+    wave = fits.ImageHDU(400 + 0.1 * np.arange(PIXELS), name=name)
+    wave.header["BUNIT"] = "nm" if name else "Wavelength (nm)"
+    row = only(files.image(extra=(wave,)))
+    assert (row["wavelength_grid"], row["crval1"], row["cd1_1"]) == ("linear", 4000.0, 1.0)
+
+
+def test_an_image_of_orders_with_wavelengths_of_their_own_is_refused():
+    flux = fits.ImageHDU(np.ones((3, PIXELS), "f4"), name="FLUX")
+    wave = fits.ImageHDU(np.arange(4000.0, 4000 + 3 * PIXELS).reshape(3, PIXELS))
+    wave.name = "WAVELENGTH"
+    with pytest.raises(InputError, match="HDU 2: WAVELENGTH has other wavelengths in each of 3"):
+        taken(files.written(fits.PrimaryHDU(), flux, wave))
+
+
+@pytest.mark.parametrize("shape", [(PIXELS,), (3, PIXELS)])
+def test_pixels_of_compressed_images_are_those_of_the_image(shape):
+    counts = np.arange(np.prod(shape), dtype="i4").reshape(shape)
+    hdu = fits.CompImageHDU(counts)
+    hdu.header.update(CRVAL1=4000.0, CDELT1=1.0)
+    rows = taken(files.written(fits.PrimaryHDU(), hdu))["sdss.spectra"]
+    np.testing.assert_array_equal([row["flux"] for row in rows], counts.reshape(-1, PIXELS))
+    assert {row["n_pixels"] for row in rows} == {PIXELS}
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_files_of_astra_have_tables_without_spectra_before_those_with(listed):
+    def table(name, rows):
+        columns = {"flux": np.full((rows, PIXELS), 2.0), "ivar": np.full((rows, PIXELS), 4.0)}
+        if listed:
+            columns["wavelength"] = np.tile(10**LOGLAM, (rows, 1))
+        hdu = files.table(columns, name)
+        hdu.header.update({"CRVAL": COEFF0, "CDELT": COEFF1, "CRPIX": 1, "DC-FLAG": 1})
+        hdu.header["CUNIT"] = "Angstrom (Vacuum)"
+        return hdu
+
+    tables = table("BOSS/APO", 0), table("BOSS/LCO", 2), table("APOGEE/APO", 0)
+    data = files.written(fits.PrimaryHDU(), *tables, table("APOGEE/LCO", 1))
+    found = taken(data, "mwmVisit-0.6.0-1.fits")
+    rows, metadata = found["sdss.spectra"], found["sdss.spectra_metadata"]
+    assert [row["spec_id"] for row in rows] == [f"mwmVisit-0.6.0-1-{n}" for n in (1, 2, 3)]
+    assert [row["file_row"] for row in rows] == [1, 2, 3]
+    assert [row["wavelength_frame"] for row in metadata] == ["vacuum"] * 3
+    for row in rows:
+        assert (row["wavelength_grid"], row["coeff0"], row["coeff1"]) == ("log10", COEFF0, COEFF1)
+
+
 def test_apstar_files_give_the_combined_spectrum():
     data, flux = files.ap_star()
     row = only(data, "apStar-r12-2M00000032+5737103.fits.gz")
@@ -322,6 +377,18 @@ def test_tables_in_other_units_with_errors():
     np.testing.assert_allclose(row["ivar"], 0.25e-34, rtol=1e-6)
     assert row["flux_unit"] == "erg/s/cm^2/A"
     assert "converted" in row["notes"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "weight"),
+    [("ERR_FLUX", 0.5, 4), ("STATERROR", 0.5, 4), ("std", 0.5, 4), ("variance", 0.25, 4)],
+)
+def test_tables_have_their_errors_in_columns_of_many_names(column, value, weight):
+    columns = {"spectral_axis": 4000.0 + np.arange(PIXELS), "flux": np.ones(PIXELS)}
+    hdu = files.table(columns | {column: np.full(PIXELS, value)})
+    row = only(files.written(fits.PrimaryHDU(), hdu))
+    assert row["crval1"] == 4000.0
+    np.testing.assert_array_equal(row["ivar"], np.full(PIXELS, weight, "f4"))
 
 
 def test_tables_of_logarithmic_and_irregular_wavelengths():
