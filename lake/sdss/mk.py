@@ -6,6 +6,7 @@ Corbally 2009, Stellar Spectral Classification, for L, T and Y, subdwarfs and Am
 
 import re
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +34,8 @@ _AM = re.compile(rf"k(?P<k>[{_LETTERS}]\d\S*?)(?:h(?P<h>[{_LETTERS}]\d\S*?))?(?:
 _REFERENCE = re.compile(rf"\s+\((?!(?:{_ROMAN})\)).*$")
 _DIRECTORY = re.compile(rf"[{_LETTERS}](?:{_NUMBER})?(?:{_ROMAN})?")
 # What stands for no class at all; that something is a star is none.
-_NOTHING = {"", "-", "--", "?", "nan", "none", "null", "n/a", "unknown", "star"}
+_NOTHING = {"", "-", "--", "...", "?", "nan", "none", "null", "na", "n/a", "#n/a", "<na>", "masked",
+            "unknown", "star"}  # fmt: skip
 
 
 class SpectralClass(NamedTuple):
@@ -72,7 +74,8 @@ def parse(text: str, luminosity: str | None = None) -> SpectralClass | None:
         None if the text says nothing. `luminosity` is I to VI; `class_mk` keeps its
         subdivision (``K3Iab``). What is no MK class keeps its text, without reference.
     """
-    cleaned = _REFERENCE.sub("", " ".join(text.split()))
+    # Roman numerals of one character, full-width letters and the like become plain ones.
+    cleaned = _REFERENCE.sub("", " ".join(normalize("NFKC", text).split()))
     if cleaned.lower() in _NOTHING:
         return None
     if am := _AM.fullmatch(cleaned):

@@ -17,6 +17,8 @@ from lake.sdss.mk import is_plain, learnt_class, normalise, parse
     ("text", "expected"),
     [
         ("G2", ("G2", "G", 2.0, None)),
+        ("K5 \u2162", ("K5III", "K", 5.0, "III")),  # the Roman numeral of one character
+        ("\uff2b5\u00a0III", ("K5III", "K", 5.0, "III")),  # a full-width K, a no-break space
         ("K3III (101673)", ("K3III", "K", 3.0, "III")),
         ("F8V (G_243-63)", ("F8V", "F", 8.0, "V")),
         ("K0 (III)", ("K0III", "K", 0.0, "III")),
@@ -72,7 +74,7 @@ def test_a_class_and_its_parts(text, expected):
     assert parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "   ", "nan", "null", "--", "STAR", "Unknown"])
+@pytest.mark.parametrize("text", ["", "   ", "nan", "null", "--", "NA", "...", "STAR", "Unknown"])
 def test_what_says_nothing_is_no_class(text):
     assert parse(text) is None
 
