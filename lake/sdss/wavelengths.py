@@ -117,12 +117,7 @@ def checked(grid: Grid, pixels: int) -> Grid:
         raise Unusable(f"wavelength solution: {name} is {step}, expected a positive number")
     # A logarithm outside this overflows a float or is no wavelength at all.
     if grid.coeff0 is not None and grid.coeff1 is not None:
-        ends = (grid.coeff0, grid.coeff0 + grid.coeff1 * (pixels - 1))
-        if not (log10(SHORTEST) <= ends[0] and ends[1] <= log10(LONGEST)):
-            raise Unusable(
-                f"wavelength solution: log10 of the wavelength goes from {ends[0]:g} to "
-                f"{ends[1]:g}, expected 2 to 6 (Angstrom)"
-            )
+        _expect_logarithms(grid.coeff0, grid.coeff0 + grid.coeff1 * (pixels - 1))
         return grid
     first, last = grid.at(0), grid.at(pixels - 1)
     if first is None or last is None or not (first >= SHORTEST and last <= LONGEST):
@@ -131,6 +126,14 @@ def checked(grid: Grid, pixels: int) -> Grid:
             f"expected {SHORTEST:g} to {LONGEST:g}"
         )
     return grid
+
+
+def _expect_logarithms(first: float, last: float) -> None:
+    if not (log10(SHORTEST) <= first and last <= log10(LONGEST)):
+        raise Unusable(
+            f"wavelength solution: log10 of the wavelength goes from {first:g} to {last:g}, "
+            "expected 2 to 6 (Angstrom)"
+        )
 
 
 def angstroms(unit: str | None) -> float:
@@ -177,8 +180,11 @@ def of_loglam(loglam: npt.NDArray[Any], coeff0: Any, coeff1: Any) -> Grid:
         if abs(late) < 1e6:
             late = round(late)
             start = round(coeff0 + late * coeff1, 10) if late else float(coeff0)
+            mean = start + (pixels - 1) / 2 * coeff1
+            # The sum tells of what is damaged between the three pixels that are compared.
             if (
-                abs(first - start) <= rounding
+                abs(float(loglam.sum()) - pixels * mean) <= 1e-6 * pixels * mean
+                and abs(first - start) <= rounding
                 and abs(middle - start - pixels // 2 * coeff1) <= rounding
                 and abs(last - start - (pixels - 1) * coeff1) <= rounding
             ):
@@ -195,8 +201,9 @@ def of_loglam(loglam: npt.NDArray[Any], coeff0: Any, coeff1: Any) -> Grid:
             note = f"COEFF0 {coeff0} and COEFF1 {coeff1} of its header disagree with loglam"
         return checked(Grid("log10", *fit, note=note), pixels)
     note = "loglam is not regular: wavelengths are listed"
-    listed = 10 ** np.clip(values, -10, 10)
-    return checked(Grid("table", wavelength=listed, note=note), pixels)
+    # Wavelengths instead of their logarithms would overflow, and are to be told as they are.
+    _expect_logarithms(values[0], values[-1])
+    return checked(Grid("table", wavelength=10**values, note=note), pixels)
 
 
 def of_values(wavelength: npt.NDArray[Any], unit: str | None = None) -> Grid:
