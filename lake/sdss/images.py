@@ -53,8 +53,10 @@ def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
     grid = placed(hdu, of_header, header, pixels) or _listed(file, hdu, pixels)
     grid = grid or no_solution(hdu, file, pixels)
     if grid.kind == "pixel-normalised" and len(fluxes) > 1:
-        problem = f"is an image of {shape} pixels without a wavelength solution"
-        raise Unusable(f"{problem}, not a spectrum", f"HDU {hdu.index}")
+        problem = f"is an image of {shape} pixels without a wavelength solution, not a spectrum"
+        if "multispec" in (text(header.get("WAT0_001")) or ""):
+            problem = f"the wavelengths of {shape} pixels are in WAT2 (multispec of IRAF): not read"
+        raise Unusable(problem, f"HDU {hdu.index}")
     one = Spectrum("image", hdu.index, grid, fluxes[0], places, unit)
     if len(fluxes) > 1 and (roles := _roles_of_bands(hdu, shape)) is not None:
         one.layout = "spSpec" if roles is _SP_SPEC_ROWS else "bands"

@@ -459,6 +459,15 @@ def bad_pixels(**changes):
             "expected 2 to 6",
         ),
         (files.image(CRVAL1=4000.0, CDELT1=-1.0), "the step is -1"),
+        (
+            files.written(
+                fits.PrimaryHDU(
+                    np.ones((3, 9)),
+                    fits.Header({"CTYPE1": "MULTISPE", "WAT0_001": "system=multispec"}),
+                )
+            ),
+            r"the wavelengths of \(3, 9\) pixels are in WAT2",
+        ),
         (files.image(CRVAL1=3.6, CDELT1=1e-4), "expected 100 to 1e"),
         (files.image(CRVAL1=4000.0, CDELT1=1.0, CUNIT1="Hz"), "unit of the wavelength is 'Hz'"),
         (files.image(COEFF0=3.6, COEFF1=-1e-4), "coeff1 is -0.0001"),
