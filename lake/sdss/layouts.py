@@ -113,6 +113,9 @@ def spec(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
     row = hdu_at(file, 2)
     if row is None or row.kind not in TABLES or not row.rows:
         notes.append("no row of the catalogue in HDU 2")
+    elif "loglam" in row.layout.by_name:
+        # Medium-resolution files of LAMOST have their arms and exposures in an HDU each.
+        notes.append(f"HDU 2 {row.name} is another spectrum, and is not taken")
     else:
         about = Row(row)
         notes += _agreement(places[1], about)

@@ -106,6 +106,15 @@ def test_spec_files_of_sdss_v_go_by_field_and_catalogue_number():
     assert found["notes"] is None
 
 
+def test_a_second_spectrum_is_not_the_catalogues_row():
+    blue = files.table(files.pixels(), "COADD_B")
+    red = files.table(files.pixels(1) | {"z": np.full(PIXELS, 0.3)}, "COADD_R")
+    made = taken(files.written(fits.PrimaryHDU(header=files.header(MJD=58625)), blue, red))
+    (manifest,), (row,) = made["sdss.spectra_manifest"], made["sdss.spectra_metadata"]
+    assert manifest["notes"] == "HDU 2 COADD_R is another spectrum, and is not taken"
+    assert (row.get("z"), row["mjd"]) == (None, 58625)
+
+
 def test_the_row_of_another_fibre_is_refused():
     with pytest.raises(InputError, match=r"HDU 2.*FIBERID is 282, but FIBERID .* is 283"):
         only(files.spec(FIBERID=283))
