@@ -215,6 +215,8 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str, before: int) -> Found:
             if mastar:
                 spectrum.arrays["wdisp"] = _in_pixels(hdu.column("disp")[i], grid)
                 spectrum.known["wavelength_frame"] = ("vacuum", "data model of MaStar")
+                # Lines lie at rest whatever HELIOV is, as they do in the published library.
+                spectrum.known["at_rest"] = (True, "MaStar")
             yield before + i + 1, spectrum
         except Unusable as problem:
             yield before + i + 1, Unusable(problem.problem, problem.where or where)

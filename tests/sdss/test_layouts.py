@@ -215,7 +215,7 @@ def test_mastar_rows_are_spectra_with_dispersions_in_pixels():
     about = rows["sdss.spectra_metadata"]
     assert [r.get("teff_k") for r in about] == [5700.0, None, 4100.0]
     assert [r["z_or_rv_kms"] for r in about] == [0.0, 10.0, 20.0]
-    assert about[0]["wavelength_frame"] == "vacuum"
+    assert (about[0]["wavelength_frame"], about[0]["at_rest"]) == ("vacuum", True)
 
 
 def test_mastar_rows_without_weight_are_rejected():

@@ -256,6 +256,7 @@ def test_real_mastar_rows_are_as_astropy_reads_them(real_data):
             assert 1400 < about["resolution_r"] < 2300
             assert about["teff_k"] == theirs_row["TEFF_MED"]
             assert about["z_or_rv_kms"] == theirs_row["HELIOV"]
+            assert about["at_rest"] is True
 
 
 @pytest.mark.real
