@@ -1,7 +1,7 @@
 """Reading the lake: its DuckDB connections, queries of the present and of any former snapshot."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from lake import contracts, extensions
 from lake.binding import bound
 from lake.commit import current_snapshot
 from lake.errors import LacusError, UsageError
+from lake.scan import scan
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,14 @@ class Reading:
             return self.sql(query, params, at=at).to_arrow_table()
         except duckdb.Error as error:  # valid SQL may fail on a value, as a cast does
             raise UsageError(str(error)) from error
+
+    def scan(
+        self, table: str, where: Mapping[str, str], columns: Sequence[str] = (), size: int = 2048
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream rows of a table, all of its declared columns by default; see `lake.scan`."""
+        names = columns or [column.name for column in contracts.table(table).columns]
+        with self.reader() as connection:
+            yield from scan(connection, table, where, names, size)
 
     def _for(self, at: int | str | None, apart: bool = False) -> duckdb.DuckDBPyConnection:
         """Give the connection that a query is asked on."""

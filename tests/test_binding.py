@@ -35,6 +35,11 @@ def test_numbers_keep_their_place_beside_operators():
     assert duckdb.execute(bound("SELECT ? || 'b'", ["it's \\ '?'"])).fetchone() == ("it's \\ '?'b",)
 
 
+def test_places_are_found_as_duckdb_finds_them():
+    query = "SELECT 'é?', ?::INTEGER, ?, $a$?$a$, '😀' -- ?\n, /* /* ? */ ? */ ?"
+    assert duckdb.execute(bound(query, [1, "ü", 3])).fetchone() == ("é?", 1, "ü", "?", "😀", 3)
+
+
 def test_floats_are_exact():
     values = np.random.default_rng(0).uniform(size=2000).tolist()
     query = f"SELECT {', '.join('?' * len(values))}"

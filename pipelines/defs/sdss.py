@@ -114,7 +114,7 @@ def preprocessing(context: dg.AssetExecutionContext, home: lake.Home, release: s
     shown: dict[str, Mapping[str, Any]] = {name: counts}
 
     def parts() -> Iterator[tuple[str, pa.Table]]:
-        for spectra in stream(home, RAW, release):
+        for spectra in _raw(home, release):
             made, log = preprocess_table(spectra, spectra, RECIPES[RECIPE], now())
             counts["preprocessed"] += made.num_rows
             counts["left out"] += spectra.num_rows - made.num_rows
@@ -135,23 +135,33 @@ def lines_found(context: dg.AssetExecutionContext, home: lake.Home, release: str
     from lake.sdss import lines
 
     def parts() -> Iterator[tuple[str, pa.Table]]:
-        for spectra in stream(home, PREPROCESSED, release):
+        for spectra in preprocessed(home, release):
             yield "sdss.spectral_lines", lines.find_lines(spectra)
 
     return Computed(parts())
 
 
+#: What preprocessing needs of a spectrum: lists that are not asked for are not read.
 RAW = (
-    "SELECT s.*, m.z_or_rv_kms, m.at_rest, m.ebv_sfd, m.wavelength_frame FROM sdss.spectra AS s"
+    "SELECT s.release, s.spec_id, s.wavelength_grid, s.coeff0, s.coeff1, s.crval1, s.cd1_1,"
+    " s.wavelength, s.flux, s.ivar, s.and_mask, s.file_sha256,"
+    " m.z_or_rv_kms, m.at_rest, m.ebv_sfd, m.wavelength_frame FROM sdss.spectra AS s"
     " JOIN sdss.spectra_metadata AS m ON m.release = s.release AND m.spec_id = s.spec_id"
     " WHERE s.release = ?"
 )
 PREPROCESSED = f"SELECT * FROM sdss.preprocessed_spectra WHERE release = ? AND recipe = '{RECIPE}'"
 
 
-def stream(home: lake.Home, query: str, release: str) -> Iterator[pa.Table]:
-    """Rows of a query on a release, a part at a time."""
-    for batch in home.store.sql(query, [release], apart=True).to_arrow_reader(_PART):
+def _raw(home: lake.Home, release: str) -> Iterator[pa.Table]:
+    """Spectra of a release with what their preprocessing needs to know, a part at a time."""
+    for batch in home.store.sql(RAW, [release], apart=True).to_arrow_reader(_PART):
+        yield pa.Table.from_batches([batch])
+
+
+def preprocessed(home: lake.Home, release: str) -> Iterator[pa.Table]:
+    """Spectra of a release as line finders and classifiers see them, a part at a time."""
+    where = {"release": release, "recipe": RECIPE}
+    for batch in home.store.scan("sdss.preprocessed_spectra", where, size=_PART):
         yield pa.Table.from_batches([batch])
 
 

@@ -13,7 +13,7 @@ from lake import contracts
 from pipelines import metadata, progress
 from pipelines.assets import Computed, derived, no_rows
 from pipelines.checks import Check
-from pipelines.defs.sdss import PREPROCESSED, RAW, RECIPE, stream
+from pipelines.defs.sdss import PREPROCESSED, RAW, RECIPE, preprocessed
 
 _SEED = 42
 _CONFIGURATION = "default"
@@ -157,7 +157,7 @@ def classification(context: dg.AssetExecutionContext, home: lake.Home, release: 
 
         for model_id, model_release in models:
             trained = learning.load(home.models / "sdss", model_id)
-            spectra = stream(home, PREPROCESSED, release)
+            spectra = preprocessed(home, release)
             for rows in learning.predict(trained, spectra, model_id, model_release):
                 if model_release == release:
                     for found in rows["predicted_class"].value_counts().to_pylist():

@@ -207,20 +207,21 @@ def test_prediction_throughput(arrays, tmp_path):
     names = np.array([f"K{c}" for c in classes])
     configuration = Configuration(epochs=1, realisations=1, calibration_snr=())
     trained = cnn.train(flux, ivar, valid, names, split, configuration)
-    count = 8192
+    count = 32_768
     ends = pa.array(np.arange(1025, dtype=np.int32) * flux.shape[1])
     lists = {
         name: pa.ListArray.from_arrays(ends, pa.array(values.reshape(-1)))
         for name, values in (("flux", flux), ("ivar", ivar), ("valid", valid))
     }
-    schema = contracts.table("sdss.preprocessed_spectra").schema()
+    table = "sdss.preprocessed_spectra"
+    schema = contracts.table(table).schema()
     schema = pa.schema([f for f in schema if f.name not in ("n_valid", "snr")])
     values = {"release": "R", "recipe": "default", "file_sha256": "f"}
     rows = {name: [value] * 1024 for name, value in values.items()} | lists
     batch = pa.table({"spec_id": [str(i) for i in range(1024)], **rows}).select(schema.names)
     batch = batch.cast(schema)
     store = Home(tmp_path).store
-    with store.stage("sdss.preprocessed_spectra", "R", schema) as stage:
+    with store.stage(table, "R", schema) as stage:
         for _ in range(count // 1024):
             stage.write(batch.to_batches()[0])
     with store.commit("spectra") as commit:
@@ -242,9 +243,7 @@ def test_prediction_throughput(arrays, tmp_path):
         taken(batch for _ in range(count // 1024))
 
     def lake():
-        query = "FROM sdss.preprocessed_spectra WHERE release = ?"
-        reader = store.sql(query, ["R"], apart=True).to_arrow_reader(2048)
-        taken(pa.Table.from_batches([part]) for part in reader)
+        taken(pa.Table.from_batches([part]) for part in store.scan(table, {"release": "R"}))
 
     least = side_by_side(4, memory=memory, lake=lake, network=network)
     for clock, *own, floor in zip(("of wall", "of processor"), *least.values(), strict=True):

@@ -1,0 +1,98 @@
+"""Rows of a table straight from its Parquet files.
+
+DuckDB takes a list apart number by number; where whole rows of pixels are wanted, Arrow reads
+them in less than half the time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lake import contracts
+
+#: Present files of a table, and whether DuckDB alone knows how to read them: rows of some were
+#: deleted since, or a column was made after them.
+_FILES = """
+WITH columns AS (
+    SELECT c.* FROM __ducklake_metadata_lake.ducklake_column AS c
+    JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
+    JOIN __ducklake_metadata_lake.ducklake_schema AS s USING (schema_id)
+    WHERE s.schema_name = $namespace AND t.table_name = $name AND c.end_snapshot IS NULL
+        AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND c.column_name IN $columns
+), files AS (
+    SELECT min(f.begin_snapshot) AS first FROM __ducklake_metadata_lake.ducklake_data_file AS f
+    WHERE f.table_id IN (SELECT table_id FROM columns) AND f.end_snapshot IS NULL
+)
+SELECT data_file, delete_file IS NOT NULL
+    OR (SELECT max(begin_snapshot) FROM columns) > (SELECT first FROM files)
+FROM ducklake_list_files('lake', $name, schema => $namespace)
+"""
+
+
+def scan(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    where: Mapping[str, str],
+    columns: Sequence[str],
+    size: int,
+) -> Iterator[pa.RecordBatch]:
+    """Stream rows of a table.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Has the lake attached, and no other result under way.
+    table : str
+        With its namespace.
+    where : mapping
+        What columns of text must be equal to.
+    columns : sequence of str
+    size : int
+        Rows of a batch, at most.
+
+    Yields
+    ------
+    pyarrow.RecordBatch
+        These columns, in the order of the files.
+    """
+    namespace, _, name = table.partition(".")
+    read = list(dict.fromkeys([*columns, *where]))
+    given = {"namespace": namespace, "name": name, "columns": read}
+    files = connection.execute(_FILES, given).fetchall()
+    if any(altered for _, altered in files):
+        names = ", ".join(map(contracts.quote, columns))
+        tests = " AND ".join(f"{contracts.quote(column)} = ?" for column in where)
+        query = f"SELECT {names} FROM lake.{table} WHERE {tests}"
+        yield from connection.execute(query, list(where.values())).to_arrow_reader(size)
+        return
+    for path, _ in files:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            groups = [g for g in range(file.num_row_groups) if _may_hold(file, g, where)]
+            for batch in file.iter_batches(size, groups, read, use_threads=False):
+                if (rows := _chosen(batch, where)).num_rows:
+                    yield rows.select(list(columns))
+
+
+def _may_hold(file: pq.ParquetFile, group: int, where: Mapping[str, str]) -> bool:
+    """Tell from its statistics whether a row group may hold rows of these values."""
+    chunks = file.metadata.row_group(group)
+    for number in range(chunks.num_columns):
+        chunk = chunks.column(number)
+        value, known = where.get(chunk.path_in_schema), chunk.statistics
+        if value is None or known is None or not known.has_min_max:
+            continue
+        if not known.min <= value <= known.max:
+            return False
+    return True
+
+
+def _chosen(batch: pa.RecordBatch, where: Mapping[str, str]) -> pa.RecordBatch:
+    """Rows of these values; the batch itself, which costs nothing, if those are all."""
+    for name, value in where.items():
+        equal = pc.fill_null(pc.equal(batch[name], value), False)
+        if not pc.all(equal).as_py():
+            batch = batch.filter(equal)
+    return batch
