@@ -131,7 +131,8 @@ def _agreement(header: Place | Row, row: Row) -> list[str]:
     notes = []
     for keyword, column in (("PLATEID", "PLATE"), ("MJD", "MJD"), ("FIBERID", "FIBERID")):
         written, catalogued = whole(header.get(keyword)), whole(row.get(column))
-        if written is None or catalogued is None or written == catalogued:
+        # Coadds of all epochs have no plate and no fibre, and zeros for them.
+        if not written or not catalogued or written == catalogued:
             continue
         problem = f"{column} is {catalogued}, but {keyword} of the header is {written}"
         # A spectrum of several nights may go by any of them.

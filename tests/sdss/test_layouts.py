@@ -106,6 +106,24 @@ def test_spec_files_of_sdss_v_go_by_field_and_catalogue_number():
     assert found["notes"] is None
 
 
+def test_zeros_that_stand_for_no_plate_are_no_numbers():
+    row = {"FIELD": np.int32(0), "MJD": np.int32(60000), "CATALOGID": np.int64(63050396807746393),
+           "FIBERID": np.int32(12), "PLATE": np.int32(0), "RACAT": 31.5, "DECCAT": -2.5,
+           "SURVEY": "mwm", "BESTOBJID": "0", "OBJID": np.zeros(5, "i4")}  # fmt: skip
+    data = files.spec(row=row, upper=True, PLATEID=0, FIBERID=0, MJD=0, TELESCOP=0, FIELDID=0)
+    found = only(data, "spec-allepoch_lco-60000-63050396807746393.fits")
+    assert found["spec_id"] == "spec-allepoch_lco-60000-63050396807746393"
+    assert found["obj_id"] == "63050396807746393"
+    assert (found.get("plate"), found.get("instrument"), found["mjd"]) == (None, None, 60000)
+
+
+@pytest.mark.parametrize("catalogid", [0, -1, -999])
+def test_a_fibre_without_an_object_goes_by_its_file(catalogid):
+    row = {"FIELD": np.int32(15002), "MJD": np.int32(59202), "CATALOGID": np.int64(catalogid)}
+    found = only(files.spec(row=row, PLATEID=None, FIBERID=None, MJD=59202), "sky.fits")
+    assert (found["spec_id"], found.get("obj_id")) == ("sky", None)
+
+
 def test_a_second_spectrum_is_not_the_catalogues_row():
     blue = files.table(files.pixels(), "COADD_B")
     red = files.table(files.pixels(1) | {"z": np.full(PIXELS, 0.3)}, "COADD_R")
