@@ -26,7 +26,8 @@ KEY_NAMES = {
 _NAMES = {
     "object_id": (
         "spec_id", "object_id", "obj_id", "apogee_id", "mangaid", "mangaid_1", "targetid",
-        "catalogid", "bestobjid", "objid", "main_id", "object", "name", "obsid", *_SPECOBJID,
+        "catalogid", "sdss_id", "bestobjid", "objid", "main_id", "object", "name", "obsid",
+        *_SPECOBJID,
     ),
     **KEY_NAMES,
     "ra_deg": ("ra_deg", "ra", "plug_ra", "raj2000", "_raj2000", "ra_icrs", "radeg", "ra_1"),

@@ -26,7 +26,7 @@ from lake.formats.fits_hdu import HDU
 from lake.formats.fits_layout import Column, Layout
 from lake.formats.fits_structure import TABLES
 from lake.sdss.images import images, is_image
-from lake.sdss.metadata import Place, Row, text, whole
+from lake.sdss.metadata import Place, Row, real, text, whole
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
 from lake.sdss.wavelengths import Grid, Unusable, of_loglam, of_values, of_vectors
 
@@ -41,6 +41,8 @@ _AND_MASK = ("and_mask", "andmask", "mask")
 _OR_MASK = ("or_mask", "ormask")
 #: What a spec file has beside flux and wavelengths.
 _OF_SPEC = ("ivar", "and_mask", "or_mask", "wdisp", "sky", "model")
+#: Columns of APOGEE and of BOSS spectra.
+_VELOCITY_OF_ASTRA = ("V_RAD", "XCSAO_V_RAD")
 #: Columns of catalogues, whose rows are not pixels.
 _CATALOGUE = ("ra", "dec", "plate", "mjd", "fiberid", "objid", "specobjid", "name")
 
@@ -181,6 +183,8 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str, before: int) -> Found:
         return
     names = _numbers(hdu, vectors=True)
     mastar = "disp" in names and ("mangaid" in hdu or "mangaid_1" in hdu)
+    # Astra has spectra at rest wherever it knows a velocity.
+    astra = "SDSS_ID" in file[0].header or "sdss_id" in hdu
     log_wavelength, wavelength = _first(names, _LOG_WAVELENGTH), _first(names, _WAVELENGTH)
     fluxes, unit = hdu.column(flux), _unit(hdu, flux, file[0].header)
     companions = {n: (c, hdu.column(c)) for n, c in _companions(names).items()}
@@ -202,9 +206,10 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str, before: int) -> Found:
                 grid = of_loglam(waves[i], None, None)
             else:
                 grid = of_values(waves[i], wave_unit)
+            row = Row(hdu, i)
             spectrum = Spectrum(
                 "mastar" if mastar else "vectors", hdu.index, grid, cells,
-                [Row(hdu, i), *headers], unit, before + i + 1,
+                [row, *headers], unit, before + i + 1,
             )  # fmt: skip
             for name, (column, values) in companions.items():
                 if len(values[i]) != len(cells):
@@ -218,6 +223,8 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str, before: int) -> Found:
                 spectrum.known["wavelength_frame"] = ("vacuum", "data model of MaStar")
                 # Lines lie at rest whatever HELIOV is, as they do in the published library.
                 spectrum.known["at_rest"] = (True, "MaStar")
+            elif astra and any(real(row.get(name)) is not None for name in _VELOCITY_OF_ASTRA):
+                spectrum.known["at_rest"] = (True, "Astra")
             yield before + i + 1, spectrum
         except Unusable as problem:
             yield before + i + 1, Unusable(problem.problem, problem.where or where)

@@ -220,12 +220,13 @@ def _aliases(convert: Convert, names: str, scope: str = "any") -> list[Alias]:
 
 _ALIASES: dict[str, list[Alias]] = {
     "obj_id": [*_aliases(_name, "OBJID APOGEE_ID MANGAID MANGAID_1 TARGETID BESTOBJID OBJECT"),
-               *_aliases(_name, "TARGETOBJID CATALOGID"), Alias("OBJID", _object)],
+               *_aliases(_name, "TARGETOBJID CATALOGID SDSS_ID"), Alias("OBJID", _object)],
     "plate": _aliases(_number, "PLATE", "row") + _aliases(_number, "PLATEID PLATE", "header"),
     "mjd": _aliases(_number, "MJD"),
     "fiber": _aliases(_number, "FIBERID FIBER"),
     "instrument": _aliases(_name, "INSTRUME INSTRUMENT TELESCOP"),
-    "resolution_r": _aliases(_positive, "SPECRES RESOLUTN R SPEC_R", "header"),
+    # SPEC_RES: the Science Data Products Standard of ESO.
+    "resolution_r": _aliases(_positive, "SPECRES RESOLUTN R SPEC_R SPEC_RES", "header"),
     "exptime_s": _aliases(_positive, "EXPTIME TEXPTIME EXPOSURE"),
     # RA of a plate's header is that of the plate: see `resolve`.
     "ra_deg": _aliases(real, "PLUG_RA RA RAOBJ RACAT", "row")
@@ -233,6 +234,7 @@ _ALIASES: dict[str, list[Alias]] = {
     "dec_deg": _aliases(real, "PLUG_DEC DEC DECOBJ DECCAT", "row")
     + _aliases(real, "PLUG_DEC DECOBJ DEC", "header"),
     "z_or_rv_kms": [*_aliases(real, "VHELIO VRAD RVEL VELOCITY HELIOVEL HELIOV"),
+                    *_aliases(real, "V_RAD XCSAO_V_RAD"),
                     Alias("Z", _redshift, remark=" * 299792.458")],
     "heliocentric_corr_applied": _aliases(_applied, "HELIO HELIOCOR HC LHELIO HELIO_AP HELIO_RV",
                                           "header"),

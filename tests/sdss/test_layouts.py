@@ -361,6 +361,18 @@ def test_files_of_astra_have_tables_without_spectra_before_those_with(listed):
         assert (row["wavelength_grid"], row["coeff0"], row["coeff1"]) == ("log10", COEFF0, COEFF1)
 
 
+def test_spectra_of_astra_are_at_rest_where_their_velocity_is_known():
+    columns = {"flux": np.full((2, PIXELS), 2.0), "xcsao_v_rad": np.array([31.5, np.nan])}
+    hdu = files.table(columns, "BOSS/APO")
+    hdu.header.update({"CRVAL": COEFF0, "CDELT": COEFF1, "CRPIX": 1, "DC-FLAG": 1})
+    primary = fits.PrimaryHDU()
+    primary.header["SDSS_ID"] = 54399428
+    rows = taken(files.written(primary, hdu), "mwmVisit-0.6.0-54399428.fits")
+    known, unknown = rows["sdss.spectra_metadata"]
+    assert (known["z_or_rv_kms"], known["at_rest"], known["obj_id"]) == (31.5, True, "54399428")
+    assert (unknown.get("z_or_rv_kms"), unknown.get("at_rest")) == (None, None)
+
+
 def test_apstar_files_give_the_combined_spectrum():
     data, flux = files.ap_star()
     row = only(data, "apStar-r12-2M00000032+5737103.fits.gz")
