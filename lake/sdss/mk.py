@@ -31,6 +31,10 @@ _LETTER_ONLY = re.compile(
 )
 # kA2hA5mF0: types by the Ca II K line, by hydrogen and by metals.
 _AM = re.compile(rf"k(?P<k>[{_LETTERS}]\d\S*?)(?:h(?P<h>[{_LETTERS}]\d\S*?))?(?:m\S*)?")
+# Small letters count where nothing else can be meant: a letter and its subtype, no word.
+_SMALL = re.compile(
+    rf"(?P<letter>[{_LETTERS.lower()}])(?P<rest>\s*{_NUMBER}\s*(?i:{_ROMAN})?[:?]?)"
+)
 _REFERENCE = re.compile(rf"\s+\((?!(?:{_ROMAN})\)).*$")
 _DIRECTORY = re.compile(rf"[{_LETTERS}](?:{_NUMBER})?(?:{_ROMAN})?")
 # What stands for no class at all; that something is a star is none.
@@ -60,7 +64,7 @@ def parse(text: str, luminosity: str | None = None) -> SpectralClass | None:
     is taken, in type (``F3/F5V`` is F3V) as in luminosity (``B2IV-V`` is B2IV). Words count as
     luminosity classes (``M1 Dwarf`` is M1V), so do the prefixes sd, sg, d, g; a subdwarf keeps
     its prefix instead (``sdF3``). An Am star has the type of its hydrogen lines
-    (``kA2hA5mF0`` is A5).
+    (``kA2hA5mF0`` is A5). In small letters a letter with its subtype is read (``g2 iv``).
 
     Parameters
     ----------
@@ -78,6 +82,9 @@ def parse(text: str, luminosity: str | None = None) -> SpectralClass | None:
     cleaned = _REFERENCE.sub("", " ".join(normalize("NFKC", text).split()))
     if cleaned.lower() in _NOTHING:
         return None
+    if small := _SMALL.fullmatch(cleaned):
+        rest = small["rest"].replace("i", "I").replace("v", "V")
+        cleaned = small["letter"].upper() + rest
     if am := _AM.fullmatch(cleaned):
         return parse(am["h"] or am["k"], luminosity)
     found = _WITH_SUBTYPE.fullmatch(cleaned) or _LETTER_ONLY.fullmatch(cleaned)

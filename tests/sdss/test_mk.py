@@ -61,6 +61,13 @@ from lake.sdss.mk import is_plain, learnt_class, normalise, parse
         ("O", ("O", "O", None, None)),
         ("Am (78362)", ("A", "A", None, None)),
         ("Be", ("B", "B", None, None)),
+        # Small letters, where they are no word.
+        ("f5", ("F5", "F", 5.0, None)),
+        ("g2 IV", ("G2IV", "G", 2.0, "IV")),
+        ("k3iab:", ("K3Iab", "K", 3.0, "I")),
+        ("m0.5 v", ("M0.5V", "M", 0.5, "V")),
+        ("gK2", ("K2III", "K", 2.0, "III")),
+        *((text, (text, None, None, None)) for text in ("galaxy", "g", "m31", "a star", "g2gal")),
         # No MK class.
         *((text, (text, None, None, None)) for text in ("CV", "WDmagnetic", "Carbon_lines", "OB")),
         *((text, (text, None, None, None)) for text in ("AGN", "BROADLINE", "DA2", "WN5", "BHB")),
