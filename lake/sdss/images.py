@@ -32,9 +32,9 @@ _PLATE_NAMES = {"ivar": "IVAR", "and_mask": "ANDMASK", "or_mask": "ORMASK", "wdi
 
 def is_image(hdu: HDU) -> bool:
     """Whether an HDU holds pixels; STIL keeps a VOTable in the bytes of a primary image."""
-    if not hdu.shape or 0 in hdu.shape or hdu.shape[-1] < 2:
+    if not hdu.shape or hdu.kind not in ("image", "compressed_image"):
         return False
-    return hdu.kind in ("image", "compressed_image") and "VOTMETA" not in hdu.header
+    return hdu.image_shape[-1:] > (1,) and "VOTMETA" not in hdu.header
 
 
 def images(file: FitsFile, hdu: HDU) -> tuple[bool, Found]:
