@@ -6,6 +6,7 @@ all levels of noise together.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +103,15 @@ def expected_calibration_error(confidence: FloatArray, correct: BoolArray, bins:
     index = np.clip(np.ceil(np.asarray(confidence) * bins).astype(int) - 1, 0, bins - 1)
     gap = np.bincount(index, np.asarray(correct, np.float64) - confidence, bins)
     return float(np.abs(gap).sum() / len(confidence))
+
+
+def least_spectra(accuracy: float) -> int:
+    """Give the number of spectra that an accuracy can be shown with, if all of them are right.
+
+    One standard error, sqrt(a (1 - a) / n), then fits between the accuracy a and 1; realisations
+    of the same spectra with other noise add none.
+    """
+    return ceil(accuracy / (1 - accuracy) - 1e-9) if accuracy < 1 else 0
 
 
 def abstention_threshold(
