@@ -108,10 +108,19 @@ def expected_calibration_error(confidence: FloatArray, correct: BoolArray, bins:
 def least_spectra(accuracy: float) -> int:
     """Give the number of spectra that an accuracy can be shown with, if all of them are right.
 
-    One standard error, sqrt(a (1 - a) / n), then fits between the accuracy a and 1; realisations
-    of the same spectra with other noise add none.
+    The next one then is right with a probability of (n + 1) / (n + 2), by Laplace's rule of
+    succession; realisations of the same spectra with other noise add none.
+
+    Parameters
+    ----------
+    accuracy : float
+
+    Returns
+    -------
+    int
+        At least 1; 1 also for an accuracy of 1, which no number shows.
     """
-    return ceil(accuracy / (1 - accuracy) - 1e-9) if accuracy < 1 else 0
+    return 1 if accuracy >= 1 else max(ceil((2 * accuracy - 1) / (1 - accuracy) - 1e-9), 1)
 
 
 def abstention_threshold(

@@ -80,7 +80,7 @@ def test_what_a_network_cannot_know_of_itself_is_said():
     split = np.array(["train"] * 80 + ["validation"] * 20 + ["test"] * 20)
     assert cautions(split, classes, 0.95) == []
     (few,) = cautions(split, classes, 0.96)
-    assert few.startswith("20 of the 24 spectra that an accuracy of 0.96")
+    assert few.startswith("20 of the 23 spectra that an accuracy of 0.96")
     validation, test = cautions(np.array(["train"] * 7), classes[:7], 0.95)
     assert "not calibrated" in validation
     assert "no spectrum is left for a test" in test
