@@ -57,8 +57,29 @@ class HDU:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """NAXISn, last axis first; (rows, bytes of a row) of a table."""
+        """NAXISn, last axis first; (rows, bytes of a row) of a table.
+
+        A compressed image lies in a table, that of its tiles: see `image_shape`.
+        """
         return self._structure.shape
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Pixels of an image, compressed or not, last FITS axis first; empty without pixels.
+
+        Raises
+        ------
+        InputError
+            Keywords of a compressed image are missing.
+        """
+        if self.kind == "image":
+            return self.shape if all(self.shape) else ()
+        if self.kind != "compressed_image":
+            return ()
+        with self._named():
+            number = self.header.integer("ZNAXIS")
+            shape = tuple(self.header.integer(f"ZNAXIS{n}") for n in range(number, 0, -1))
+        return shape if all(shape) else ()
 
     @property
     def kind(self) -> str:

@@ -1,5 +1,6 @@
 """Silence while a library greets, and manners for what it leaves behind."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -29,12 +30,14 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def tame_logging() -> None:
-    """Have the log handler that TensorFlow brings write to the process's own standard error.
+    """Have TensorFlow log errors alone, to the process's own standard error.
 
-    It keeps whatever `sys.stderr` was at import, and closes it as soon as anybody configures
-    logging (as Dagster does) while `sys.stderr` is something else.
+    Its log handler keeps whatever `sys.stderr` was at import, and closes it as soon as anybody
+    configures logging (as Dagster does) while `sys.stderr` is something else. Its warnings are
+    advice on its use, such as not to trace many functions: every network has its own.
     """
-    from absl import logging
+    from absl import logging as absl_logging
 
     if sys.__stderr__ is not None:
-        logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
+        absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

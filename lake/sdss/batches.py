@@ -46,18 +46,22 @@ def batches(
         without its coefficients; the release and spec_id are named.
     """
     where = pc.index_in(_keys(spectra), value_set=_keys(metadata).combine_chunks())
-    known = metadata.select(["z_or_rv_kms", "ebv_sfd", "wavelength_frame"]).take(where)
+    if "at_rest" not in metadata.column_names:
+        metadata = metadata.append_column("at_rest", pa.nulls(len(metadata), pa.bool_()))
+    names = ["z_or_rv_kms", "at_rest", "ebv_sfd", "wavelength_frame"]
+    known = metadata.select(names).take(where)
     start = 0
     for rows in spectra.to_batches(max_chunksize=size):
         about = known.slice(start, len(rows))
         start += len(rows)
         batch = _spectra(rows)
         frame = about["wavelength_frame"]
+        at_rest = np.asarray(pc.fill_null(about["at_rest"], False))
         yield (
             rows,
             batch,
             Facts(
-                velocity_kms=_floats(about["z_or_rv_kms"]),
+                velocity_kms=np.where(at_rest, 0.0, _floats(about["z_or_rv_kms"])),
                 ebv=_floats(about["ebv_sfd"]),
                 air=_equals(frame, "air"),
                 vacuum=_equals(frame, "vacuum"),

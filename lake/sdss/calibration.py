@@ -6,6 +6,7 @@ all levels of noise together.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +108,24 @@ def expected_calibration_error(confidence: FloatArray, correct: BoolArray, bins:
     index = confidence_bins(confidence, bins)
     gap = np.bincount(index, np.asarray(correct, np.float64) - confidence, bins)
     return float(np.abs(gap).sum() / len(confidence))
+
+
+def least_spectra(accuracy: float) -> int:
+    """Give the number of spectra that an accuracy can be shown with, if all of them are right.
+
+    The next one then is right with a probability of (n + 1) / (n + 2), by Laplace's rule of
+    succession; realisations of the same spectra with other noise add none.
+
+    Parameters
+    ----------
+    accuracy : float
+
+    Returns
+    -------
+    int
+        At least 1; 1 also for an accuracy of 1, which no number shows.
+    """
+    return 1 if accuracy >= 1 else max(ceil((2 * accuracy - 1) / (1 - accuracy) - 1e-9), 1)
 
 
 def abstention_threshold(

@@ -19,15 +19,10 @@ from lake.sdss import registry
 from lake.sdss._quiet import quiet_stderr, tame_logging
 from lake.sdss.augment import augment
 from lake.sdss.augmentation import Augmentation, at_snr
-from lake.sdss.calibration import (
-    Temperature,
-    abstention_threshold,
-    expected_calibration_error,
-    fit_temperature,
-)
+from lake.sdss.calibration import Temperature, expected_calibration_error
 from lake.sdss.channels import network_input
 from lake.sdss.configuration import Configuration
-from lake.sdss.fit import BATCH, Progress, ahead, fit, forward
+from lake.sdss.fit import BATCH, Progress, ahead, calibrated, fit, forward
 from lake.sdss.material import Material
 from lake.sdss.networks import build, values
 from lake.sdss.predictions import Predictions, predictions
@@ -42,8 +37,6 @@ FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 #: A batch of a stream: flux, valid, ivar.
 Batch = tuple[FloatArray, BoolArray, FloatArray | None]
-#: Realisations at each ratio that the temperature is fitted to.
-_CALIBRATED = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +53,13 @@ class Trained:
         Preprocessing of the spectra it was trained on, and takes.
     temperature : Temperature
     threshold : float
-        Predictions below this probability are abstained from.
+        Predictions below this probability are abstained from; all are where it is 1.
     history : list of dict
         By epoch: loss, accuracy (of the realisations trained on), val_loss, val_accuracy (over
         all signal-to-noise ratios of the calibration), learning_rate.
     metrics : dict
         By split and signal-to-noise ratio: see `evaluate`; also the best epoch and the split
-        that the temperature comes from.
+        that the temperature comes from (``nothing`` where none was held back).
     fingerprints : dict
         What the caller says of the training spectra.
     wall_time_s : float
@@ -317,7 +310,8 @@ def train(
     classes : sequence of str, length n
     split : sequence of str, length n
         ``train``, ``validation`` (ends the training, calibrates) or ``test`` (only measured);
-        rows with another value are left alone.
+        rows with another value are left alone. Without validation spectra, or with fewer than
+        `lake.sdss.calibration.least_spectra`, the classifier abstains from all.
     configuration : Configuration
     checkpoint : Path, optional
         Directory for the state after each epoch. A training of the same spectra and
@@ -347,7 +341,7 @@ def train(
         state = checkpoint / f"{material.fingerprint[:16]}.npz"
     history, best_epoch = fit(network, material, state, progress)
 
-    temperature, threshold = _calibrated(network, material)
+    temperature, threshold = calibrated(network, material)
     result = Trained(
         network=network,
         classes=material.names,
@@ -358,7 +352,7 @@ def train(
         history=history,
         metrics={
             "best_epoch": best_epoch,
-            "calibrated_on": "train" if material.check is material.train else "validation",
+            "calibrated_on": "nothing" if material.check is material.train else "validation",
         },
         fingerprints=dict(fingerprints or {}),
         wall_time_s=0.0,
@@ -374,23 +368,3 @@ def train(
     if state is not None:
         state.unlink(missing_ok=True)
     return replace(result, wall_time_s=time.perf_counter() - started)
-
-
-def _calibrated(network: Any, material: Material) -> tuple[Temperature, float]:
-    """Fit the temperature over all levels of noise, and the threshold at the lowest ratio."""
-    ratios = material.configuration.calibration_snr
-    if not ratios:
-        return Temperature(), 0.0
-    predict = forward(network)
-    drawn = [
-        (np.full(len(rows), level), material.truth[rows], predict(inputs), log_noise)
-        for level, rows, inputs, log_noise in material.held_back(_CALIBRATED, BATCH)
-    ]
-    level, truth, logits, log_noise = (np.concatenate(e) for e in zip(*drawn, strict=True))
-    temperature = fit_temperature(logits, truth, log_noise)
-    probabilities = temperature.probabilities(logits, log_noise)
-    noisiest = level == np.argmin([np.inf if snr is None else snr for snr in ratios])
-    confidence = probabilities.max(axis=1)[noisiest]
-    correct = (probabilities.argmax(axis=1) == truth)[noisiest]
-    accuracy = material.configuration.accepted_accuracy
-    return temperature, abstention_threshold(confidence, correct, accuracy)

@@ -177,7 +177,7 @@ def _draw_boxes(axes: Axes, samples: list[npt.NDArray[np.float64]]) -> None:
 
 def _redshift(about: dict[str, Any]) -> float | None:
     """Redshift that the recipes use too: velocity over the speed of light."""
-    velocity = about.get("z_or_rv_kms")
+    velocity = 0.0 if about.get("at_rest") else about.get("z_or_rv_kms")
     return None if velocity is None else velocity / SPEED_OF_LIGHT_KMS
 
 

@@ -1,4 +1,4 @@
-"""Fitting a network: epochs, early stopping, and the state that an interruption leaves."""
+"""Fitting a network: epochs, early stopping, the state of an interruption, calibration."""
 
 import itertools
 from collections import deque
@@ -11,6 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.sdss import checkpoint as checkpoints
+from lake.sdss.calibration import (
+    Temperature,
+    abstention_threshold,
+    fit_temperature,
+    least_spectra,
+)
 from lake.sdss.channels import ALIGNMENT
 from lake.sdss.configuration import Configuration
 from lake.sdss.material import Material
@@ -26,6 +32,8 @@ _T = TypeVar("_T")
 BATCH = 128
 #: Realisations at each signal-to-noise ratio that are looked at after every epoch.
 _MONITORED = 128
+#: Realisations at each ratio that the temperature is fitted to.
+_CALIBRATED = 2048
 
 
 def forward(network: Any) -> Forward:
@@ -134,6 +142,34 @@ def fit(
             progress(len(history), configuration.epochs, line)
     network.set_weights(best)
     return history, best_epoch
+
+
+def calibrated(network: Any, material: Material) -> tuple[Temperature, float]:
+    """Fit the temperature over all levels of noise, and the threshold at the lowest ratio.
+
+    Nothing follows from spectra that the network was trained on, and no accuracy from a few:
+    the threshold then is 1.
+    """
+    ratios = material.configuration.calibration_snr
+    if not ratios:
+        return Temperature(), 0.0
+    if material.check is material.train:
+        return Temperature(), 1.0
+    predict = forward(network)
+    drawn = [
+        (np.full(len(rows), level), material.truth[rows], predict(inputs), log_noise)
+        for level, rows, inputs, log_noise in material.held_back(_CALIBRATED, BATCH)
+    ]
+    level, truth, logits, log_noise = (np.concatenate(e) for e in zip(*drawn, strict=True))
+    temperature = fit_temperature(logits, truth, log_noise)
+    probabilities = temperature.probabilities(logits, log_noise)
+    noisiest = level == np.argmin([np.inf if snr is None else snr for snr in ratios])
+    confidence = probabilities.max(axis=1)[noisiest]
+    correct = (probabilities.argmax(axis=1) == truth)[noisiest]
+    accuracy = material.configuration.accepted_accuracy
+    if len(material.check) < least_spectra(accuracy):
+        return temperature, 1.0
+    return temperature, abstention_threshold(confidence, correct, accuracy)
 
 
 def _optimizer(configuration: Configuration, steps: int) -> Any:

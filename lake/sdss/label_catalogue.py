@@ -26,7 +26,8 @@ KEY_NAMES = {
 _NAMES = {
     "object_id": (
         "spec_id", "object_id", "obj_id", "apogee_id", "mangaid", "mangaid_1", "targetid",
-        "bestobjid", "objid", "main_id", "object", "name", "obsid", *_SPECOBJID,
+        "catalogid", "sdss_id", "bestobjid", "objid", "main_id", "object", "name", "obsid",
+        *_SPECOBJID,
     ),
     **KEY_NAMES,
     "ra_deg": ("ra_deg", "ra", "plug_ra", "raj2000", "_raj2000", "ra_icrs", "radeg", "ra_1"),
@@ -54,6 +55,8 @@ _NAMES = {
 _FILE_NAMES = ("url", "filename", "file_name", "file", "file_path", "path", "specfile", "spec_file")
 #: Plate, MJD and fibre in a file's name or an identifier.
 SPECTRUM = r"(?:^|[^0-9])(?P<plate>[0-9]{3,5})-(?P<mjd>[0-9]{5})-(?P<fiber>[0-9]{1,4})(?:[^0-9]|$)"
+#: Field, MJD and catalogue number of SDSS-V, in a file's name.
+_CATALOGUED = r"(?:^|[^0-9a-z])(?:[0-9]{4,6}|allepoch\w*)-[0-9]{5}-0*(?P<id>[1-9][0-9]{7,18})\.fits"
 _FIELDS = {
     "object_field": "object_id",
     "spectral_field": "class_original",
@@ -70,6 +73,9 @@ _SAID = ("class_original", "teff_k", "logg_cgs", "fe_h_dex")
 _ABOVE = {
     "plate": 0, "mjd": 0, "fiber": 0, "teff_k": 0, "logg_cgs": -90, "fe_h_dex": -90,
 }  # fmt: skip
+# What stands for no number in a column that is text for it.
+_NO_NUMBER = pa.array(["NA", "N/A", "n/a", "na", "#N/A", "<NA>", "-", "?", "...", "masked"])
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 RADIUS_ARCSEC = 1.0
 
@@ -88,8 +94,8 @@ def read_labels(file: InputFile) -> TableReader:
 
     The usual names of columns are recognised in any case; options name others. Plate, MJD and
     fibre are read from file names (``spec-0266-51630-0015.fits``) or identifiers (SpecObjID)
-    where there are no columns of them. Positions in sexagesimal become degrees; -9999 and its
-    like null.
+    where there are no columns of them, and catalogue numbers from file names of SDSS-V. Positions
+    in sexagesimal become degrees; -9999 and its like null.
 
     Parameters
     ----------
@@ -202,6 +208,8 @@ def _schema(given: pa.Schema, plan: _Plan) -> pa.Schema:
         elif target in _POSITION and pa.types.is_string(field.type):
             field = pa.field(target, pa.float64(), metadata={b"unit": b"deg"})
         fields.append(field)
+    if plan.names_spectra and "object_id" not in plan.columns:
+        fields.append(pa.field("object_id", pa.string()))
     if plan.names_spectra or plan.specobjid is not None:
         fields += [pa.field(target, pa.int32()) for target in _SPECTRUM_KEY]
     if "label_source" not in plan.columns:
@@ -224,7 +232,10 @@ def _batches(
                 read.append(_from_specobjid(batch.column(plan.specobjid)))
             if read:
                 given |= {key: pc.coalesce(*(r[key] for r in read)) for key in _SPECTRUM_KEY}
-            if "object_id" in given:
+            if plan.names_spectra and "object_id" not in given:
+                numbers = [_catalogue_number(batch.column(i)) for i in plan.names_spectra]
+                given["object_id"] = pc.coalesce(*numbers)
+            elif "object_id" in given:
                 given["object_id"] = _stripped(given["object_id"], file.options)
             sources = given.get("label_source", pa.nulls(batch.num_rows, pa.string()))
             given["label_source"] = pc.fill_null(sources, plan.source)
@@ -239,12 +250,26 @@ def _values(array: pa.Array, target: str, file: InputFile, start: int) -> pa.Arr
     if pa.types.is_string(array.type):
         if target in _POSITION:
             return degrees(array, target, file.path, start, hours=target == "ra_deg")
-        return pc.utf8_trim_whitespace(array)
+        return _number_text(array, target)
     if target in _ABOVE and not pa.types.is_null(array.type):
         return pc.if_else(
             pc.greater(array, pa.scalar(_ABOVE[target]).cast(array.type)), array, None
         )
     return array
+
+
+def _number_text(array: pa.Array, target: str) -> pa.Array:
+    """Numbers as text, null where they stand for no value; what is no number stays to be told."""
+    text = pc.utf8_trim_whitespace(array)
+    text = pc.if_else(pc.is_in(text, value_set=_NO_NUMBER), None, text)
+    numbers = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None).cast(pa.float64())
+    none = pc.fill_null(pc.less_equal(numbers, _ABOVE[target]), False)
+    return pc.if_else(none, None, text)
+
+
+def _catalogue_number(texts: pa.Array) -> pa.Array:
+    """Catalogue numbers that names of SDSS-V files hold: the spectra's object identifiers."""
+    return pc.struct_field(pc.extract_regex(texts, _CATALOGUED), "id")
 
 
 def _from_names(texts: pa.Array) -> dict[str, pa.Array]:

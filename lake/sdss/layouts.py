@@ -16,6 +16,7 @@ image      image with one spectrum, or several, and a solution in its header (ap
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,19 +26,23 @@ from lake.formats.fits_hdu import HDU
 from lake.formats.fits_layout import Column, Layout
 from lake.formats.fits_structure import TABLES
 from lake.sdss.images import images, is_image
-from lake.sdss.metadata import Place, Row, text, whole
+from lake.sdss.metadata import Place, Row, real, text, whole
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
-from lake.sdss.wavelengths import Grid, Unusable, of_loglam, of_values
+from lake.sdss.wavelengths import Grid, Unusable, of_loglam, of_values, of_vectors
 
 _FLUX = ("flux", "flux_density", "flux_lambda", "f_lambda", "spec", "spectrum", "flam")
 _LOG_WAVELENGTH = ("loglam", "loglambda", "log_lambda", "logwave")
-_WAVELENGTH = ("wave", "wavelength", "lambda", "lam", "wl", "waveobs")
+_WAVELENGTH = ("wave", "wavelength", "lambda", "lam", "wl", "waveobs", "spectral_axis")
 _IVAR = ("ivar", "inverse_variance", "invvar")
-_ERROR = ("err", "error", "sigma", "flux_error", "flux_err", "e_flux", "uncertainty", "stdev")
+_ERROR = ("err", "error", "sigma", "flux_error", "flux_err", "err_flux", "e_flux", "sigma_flux",
+          "uncertainty", "flux_uncertainty", "stdev", "std", "staterror")  # fmt: skip
+_VARIANCE = ("var", "variance")
 _AND_MASK = ("and_mask", "andmask", "mask")
 _OR_MASK = ("or_mask", "ormask")
 #: What a spec file has beside flux and wavelengths.
 _OF_SPEC = ("ivar", "and_mask", "or_mask", "wdisp", "sky", "model")
+#: Columns of APOGEE and of BOSS spectra.
+_VELOCITY_OF_ASTRA = ("V_RAD", "XCSAO_V_RAD")
 #: Columns of catalogues, whose rows are not pixels.
 _CATALOGUE = ("ra", "dec", "plate", "mjd", "fiberid", "objid", "specobjid", "name")
 
@@ -70,10 +75,10 @@ def spectra(file: FitsFile) -> tuple[bool, Found]:
             names = _numbers(hdu)
             flux = _first(names, _FLUX)
             vector = _first(_numbers(hdu, vectors=True), _FLUX)
-            if (flux or vector) and not hdu.rows:
-                raise Unusable("the table of the spectrum has no rows", f"HDU {index}")
             if vector is not None:
-                return hdu.rows > 1, _vectors(file, hdu, vector)
+                return _vector_tables(file, index)
+            if flux is not None and not hdu.rows:
+                raise Unusable("the table of the spectrum has no rows", f"HDU {index}")
             if flux is not None:
                 if index == 1 and "loglam" in names:
                     return False, iter([(1, spec(file, hdu, flux))])
@@ -110,6 +115,9 @@ def spec(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
     row = hdu_at(file, 2)
     if row is None or row.kind not in TABLES or not row.rows:
         notes.append("no row of the catalogue in HDU 2")
+    elif "loglam" in row.layout.by_name:
+        # Medium-resolution files of LAMOST have their arms and exposures in an HDU each.
+        notes.append(f"HDU 2 {row.name} is another spectrum, and is not taken")
     else:
         about = Row(row)
         notes += _agreement(places[1], about)
@@ -125,7 +133,8 @@ def _agreement(header: Place | Row, row: Row) -> list[str]:
     notes = []
     for keyword, column in (("PLATEID", "PLATE"), ("MJD", "MJD"), ("FIBERID", "FIBERID")):
         written, catalogued = whole(header.get(keyword)), whole(row.get(column))
-        if written is None or catalogued is None or written == catalogued:
+        # Coadds of all epochs have no plate and no fibre, and zeros for them.
+        if not written or not catalogued or written == catalogued:
             continue
         problem = f"{column} is {catalogued}, but {keyword} of the header is {written}"
         # A spectrum of several nights may go by any of them.
@@ -154,10 +163,28 @@ def table(file: FitsFile, hdu: HDU, flux: str) -> Spectrum:
     return spectrum
 
 
-def _vectors(file: FitsFile, hdu: HDU, flux: str) -> Found:
-    """Spectra of a table with a spectrum to a row."""
+def _vector_tables(file: FitsFile, index: int) -> tuple[bool, Found]:
+    """Spectra of all tables of vectors from one on; Astra has one for each telescope."""
+    tables: list[tuple[HDU, str, int]] = []
+    count = 0
+    while (hdu := hdu_at(file, index)) is not None:
+        index += 1
+        if hdu.kind in TABLES and (flux := _first(_numbers(hdu, vectors=True), _FLUX)):
+            tables.append((hdu, flux, count))
+            count += hdu.rows
+    if not count:
+        raise Unusable("the table of the spectrum has no rows", f"HDU {tables[0][0].index}")
+    return count > 1, chain.from_iterable(_vectors(file, *each) for each in tables)
+
+
+def _vectors(file: FitsFile, hdu: HDU, flux: str, before: int) -> Found:
+    """Spectra of a table with a spectrum to a row, behind so many of other tables."""
+    if not hdu.rows:
+        return
     names = _numbers(hdu, vectors=True)
     mastar = "disp" in names and ("mangaid" in hdu or "mangaid_1" in hdu)
+    # Astra has spectra at rest wherever it knows a velocity.
+    astra = "SDSS_ID" in file[0].header or "sdss_id" in hdu
     log_wavelength, wavelength = _first(names, _LOG_WAVELENGTH), _first(names, _WAVELENGTH)
     fluxes, unit = hdu.column(flux), _unit(hdu, flux, file[0].header)
     companions = {n: (c, hdu.column(c)) for n, c in _companions(names).items()}
@@ -170,7 +197,8 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str) -> Found:
         cells = np.asarray(fluxes[i])
         try:
             if waves is None:
-                grid = no_solution(hdu, file, len(cells))
+                grid = placed(hdu, of_vectors, hdu.header, len(cells))
+                grid = grid or no_solution(hdu, file, len(cells))
             elif len(waves[i]) != len(cells):
                 problem = f"{len(cells)} fluxes, but {len(waves[i])} wavelengths"
                 raise Unusable(problem, where)
@@ -178,21 +206,28 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str) -> Found:
                 grid = of_loglam(waves[i], None, None)
             else:
                 grid = of_values(waves[i], wave_unit)
+            row = Row(hdu, i)
             spectrum = Spectrum(
                 "mastar" if mastar else "vectors", hdu.index, grid, cells,
-                [Row(hdu, i), *headers], unit, i + 1,
+                [row, *headers], unit, before + i + 1,
             )  # fmt: skip
             for name, (column, values) in companions.items():
                 if len(values[i]) != len(cells):
                     problem = f"{len(cells)} fluxes, but {len(values[i])} values of {column}"
                     raise Unusable(problem, where)
                 spectrum.arrays |= companion(name, values[i])
+            if "vacuum" in (text(hdu.header.get("CUNIT")) or "").lower():
+                spectrum.known["wavelength_frame"] = ("vacuum", f"HDU {hdu.index} CUNIT")
             if mastar:
                 spectrum.arrays["wdisp"] = _in_pixels(hdu.column("disp")[i], grid)
                 spectrum.known["wavelength_frame"] = ("vacuum", "data model of MaStar")
-            yield i + 1, spectrum
+                # Lines lie at rest whatever HELIOV is, as they do in the published library.
+                spectrum.known["at_rest"] = (True, "MaStar")
+            elif astra and any(real(row.get(name)) is not None for name in _VELOCITY_OF_ASTRA):
+                spectrum.known["at_rest"] = (True, "Astra")
+            yield before + i + 1, spectrum
         except Unusable as problem:
-            yield i + 1, Unusable(problem.problem, problem.where or where)
+            yield before + i + 1, Unusable(problem.problem, problem.where or where)
 
 
 def _in_pixels(sigma: Array, grid: Grid) -> Array:
@@ -210,11 +245,14 @@ def _in_pixels(sigma: Array, grid: Grid) -> Array:
 
 def _companions(names: dict[str, Any]) -> dict[str, str]:
     """Columns of weights, masks and the like, by what they are."""
-    asked = {"ivar": _IVAR, "error": _ERROR, "and_mask": _AND_MASK, "or_mask": _OR_MASK,
-             "wdisp": ("wdisp",), "sky": ("sky",), "model": ("model",)}  # fmt: skip
+    asked = {"ivar": _IVAR, "error": _ERROR, "variance": _VARIANCE, "and_mask": _AND_MASK,
+             "or_mask": _OR_MASK, "wdisp": ("wdisp",), "sky": ("sky",),
+             "model": ("model",)}  # fmt: skip
     found = {name: column for name, aliases in asked.items() if (column := _first(names, aliases))}
-    error = found.pop("error", None)
-    return found if error is None or "ivar" in found else {**found, "error": error}
+    # Of several that say the same, one is enough.
+    for name in [name for name in ("ivar", "error", "variance") if name in found][1:]:
+        del found[name]
+    return found
 
 
 def _numbers(hdu: HDU, vectors: bool = False) -> dict[str, Column]:

@@ -1,7 +1,9 @@
 """Emission and absorption features of preprocessed spectra, matched to the line list."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,11 @@ from scipy.ndimage import correlate1d
 from scipy.signal import find_peaks, peak_prominences, peak_widths
 
 from lake.errors import LacusError
+from lake.sdss.continuum import normalise_continuum
+from lake.sdss.integral import Integral, own_dip
 from lake.sdss.line_list import line_list
 from lake.sdss.preprocess import to_arrays
+from lake.sdss.recipes import RECIPES
 from lake.sdss.steps import GRID, SPEED_OF_LIGHT_KMS, BoolArray, FloatArray
 
 #: Columns of the detected features.
@@ -109,7 +114,11 @@ class Features:
 
 
 def find_features(
-    flux: npt.NDArray, ivar: npt.NDArray, valid: BoolArray, settings: Settings
+    flux: npt.NDArray,
+    ivar: npt.NDArray,
+    valid: BoolArray,
+    settings: Settings,
+    fitted: Mapping[str, Any] | None = None,
 ) -> Features:
     """Find features of spectra on `GRID` with their continuum at 1.
 
@@ -119,13 +128,18 @@ def find_features(
     found as well. At least half of it must lie beyond the crests around it: what is left
     between the lines of a cool star is no emission.
     Equivalent widths are integrals of 1 - flux over one and a half widths to either side, no
-    farther than the levels that the prominence is counted from.
+    farther than the levels that the prominence is counted from: of a line with broad wings that
+    is less than the whole (nine tenths of a Voigt profile of equal parts). A continuum that was
+    fitted to the spectrum dips at the line; what is found is freed of its own dip.
 
     Parameters
     ----------
     flux, ivar : ndarray, shape (n, GRID.size)
     valid : ndarray of bool, shape (n, GRID.size)
     settings : Settings
+    fitted : mapping, optional
+        Parameters bandwidth, block and depth of the fit (`lake.sdss.continuum.smooth_continuum`)
+        that the continuum comes from, if it comes from one.
 
     Returns
     -------
@@ -153,11 +167,11 @@ def find_features(
     width = np.diff(GRID.edges)
     good = weight > 0
     variance = np.divide(width**2, weight, out=np.zeros_like(weight), where=good)
-    integral = _Integral(row, first, last)
+    integral = Integral(row, first, last)
     equivalent_width = integral(depth * width)
     error = np.sqrt(integral(variance))
-    covered = _Integral(row, left, right)(good * 1.0) > 0.8 * (right - left)
-    core = _Integral(row, left, right)
+    covered = Integral(row, left, right)(good * 1.0) > 0.8 * (right - left)
+    core = Integral(row, left, right)
     # Above the level of half prominence, in the sense of the feature.
     sign = np.where(emission, -1.0, 1.0)
     level = smooth[row, peak] - sign * 0.5 * prominence
@@ -176,6 +190,11 @@ def find_features(
     keep &= fwhm / GRID.wavelength[peak] * SPEED_OF_LIGHT_KMS < settings.widest_kms
     order = np.lexsort((wavelength, row))
     order = order[keep[order]]
+    if fitted is not None and len(order):
+        ends = first[order], last[order]
+        dip = own_dip(row[order], peak[order], *ends, depth, good, **fitted)
+        length = integral(good * width)[order]
+        equivalent_width[order] = equivalent_width[order] * (1 - dip) + dip * length
     return Features(
         row[order],
         emission[order],
@@ -231,24 +250,6 @@ def _crests(depth: FloatArray, good: BoolArray) -> FloatArray:
     rank = 3 * _AROUND // 4
     level = np.partition(around, rank, axis=2)[:, :, rank]
     return np.repeat(np.maximum(level, 0.0), _BLOCK, axis=1)
-
-
-class _Integral:
-    """Sums of rows between places among their pixels; whole numbers are the pixels' centres."""
-
-    def __init__(self, row: npt.NDArray, first: FloatArray, last: FloatArray) -> None:
-        self.row, self.ends = row, (first + 0.5, last + 0.5)
-
-    def __call__(self, content: npt.NDArray) -> FloatArray:
-        total = np.zeros((content.shape[0], content.shape[1] + 1))
-        np.cumsum(content, axis=1, out=total[:, 1:])
-        low, high = (self._at(total, end) for end in self.ends)
-        return high - low
-
-    def _at(self, total: FloatArray, place: FloatArray) -> FloatArray:
-        pixel = np.clip(np.floor(place).astype(np.intp), 0, total.shape[1] - 2)
-        part = place - pixel
-        return total[self.row, pixel] * (1 - part) + total[self.row, pixel + 1] * part
 
 
 def match_lines(features: Features, settings: Settings) -> tuple[npt.NDArray[np.int64], FloatArray]:
@@ -320,8 +321,17 @@ def find_lines(preprocessed: pa.Table, settings: Settings | None = None) -> pa.T
         flux, ivar, valid = to_arrays(part)
         if flux.shape[1] != GRID.size:
             raise LacusError(f"spectra of {flux.shape[1]} pixels are not on the common grid")
-        parts.append(_table(part, find_features(flux, ivar, valid, settings), settings))
+        found = find_features(flux, ivar, valid, settings, _fitted(part["recipe"][0].as_py()))
+        parts.append(_table(part, found, settings))
     return pa.concat_tables(parts)
+
+
+def _fitted(recipe: str) -> Mapping[str, Any] | None:
+    """Parameters of the continuum that a recipe fits, if it fits one."""
+    for step in RECIPES[recipe].steps:
+        if step.kernel is normalise_continuum:
+            return {name: step.parameters[name] for name in ("bandwidth", "block", "depth")}
+    return None
 
 
 def _table(part: pa.Table, features: Features, settings: Settings) -> pa.Table:

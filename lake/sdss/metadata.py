@@ -24,6 +24,7 @@ _A_R = {"SFD98": 2.751, "SF11": 2.285}
 _A_G_TO_A_R = {"SFD98": 3.793 / 2.751, "SF11": 3.303 / 2.285}
 #: What SDSS writes where there is no value.
 _NO_VALUE = (-999, -9999, -99999)
+_NO_NAME = frozenset(("0", "-1", *map(str, _NO_VALUE)))
 
 Convert = Callable[[Any], Any]
 
@@ -129,12 +130,22 @@ def _positive(value: Any) -> float | None:
     return number if number is not None and number > 0 else None
 
 
+def _number(value: Any) -> int | None:
+    """Number of a plate, a field, a fibre or a night: coadds of all epochs have zeros there."""
+    return _count(value) or None
+
+
+def _name(value: Any) -> str | None:
+    """Text that names something: 0, -999 and its like stand for no name."""
+    found = text(value)
+    return None if found in _NO_NAME else found
+
+
 def _object(value: Any) -> str | None:
     """Identifier of an object; five numbers are run, rerun, camcol, field and id of DR7."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
-        return "-".join(map(str, value.tolist()))
-    found = text(value)
-    return found if found != "0" else None
+        return "-".join(map(str, value.tolist())) if value.any() else None
+    return _name(value)
 
 
 def _redshift(value: Any) -> float | None:
@@ -208,13 +219,14 @@ def _aliases(convert: Convert, names: str, scope: str = "any") -> list[Alias]:
 
 
 _ALIASES: dict[str, list[Alias]] = {
-    "obj_id": [*_aliases(text, "OBJID APOGEE_ID MANGAID MANGAID_1 TARGETID BESTOBJID OBJECT"),
-               *_aliases(text, "TARGETOBJID CATALOGID"), Alias("OBJID", _object)],
-    "plate": _aliases(_count, "PLATE", "row") + _aliases(_count, "PLATEID PLATE", "header"),
-    "mjd": _aliases(_count, "MJD"),
-    "fiber": _aliases(_count, "FIBERID FIBER"),
-    "instrument": _aliases(text, "INSTRUME INSTRUMENT TELESCOP"),
-    "resolution_r": _aliases(_positive, "SPECRES RESOLUTN R SPEC_R", "header"),
+    "obj_id": [*_aliases(_name, "OBJID APOGEE_ID MANGAID MANGAID_1 TARGETID BESTOBJID OBJECT"),
+               *_aliases(_name, "TARGETOBJID CATALOGID SDSS_ID"), Alias("OBJID", _object)],
+    "plate": _aliases(_number, "PLATE", "row") + _aliases(_number, "PLATEID PLATE", "header"),
+    "mjd": _aliases(_number, "MJD"),
+    "fiber": _aliases(_number, "FIBERID FIBER"),
+    "instrument": _aliases(_name, "INSTRUME INSTRUMENT TELESCOP"),
+    # SPEC_RES: the Science Data Products Standard of ESO.
+    "resolution_r": _aliases(_positive, "SPECRES RESOLUTN R SPEC_R SPEC_RES", "header"),
     "exptime_s": _aliases(_positive, "EXPTIME TEXPTIME EXPOSURE"),
     # RA of a plate's header is that of the plate: see `resolve`.
     "ra_deg": _aliases(real, "PLUG_RA RA RAOBJ RACAT", "row")
@@ -222,6 +234,7 @@ _ALIASES: dict[str, list[Alias]] = {
     "dec_deg": _aliases(real, "PLUG_DEC DEC DECOBJ DECCAT", "row")
     + _aliases(real, "PLUG_DEC DECOBJ DEC", "header"),
     "z_or_rv_kms": [*_aliases(real, "VHELIO VRAD RVEL VELOCITY HELIOVEL HELIOV"),
+                    *_aliases(real, "V_RAD XCSAO_V_RAD"),
                     Alias("Z", _redshift, remark=" * 299792.458")],
     "heliocentric_corr_applied": _aliases(_applied, "HELIO HELIOCOR HC LHELIO HELIO_AP HELIO_RV",
                                           "header"),
@@ -235,7 +248,7 @@ _ALIASES: dict[str, list[Alias]] = {
     "wavelength_frame": [Alias("VACUUM", _vacuum, "header"), Alias("AIRORVAC", _frame),
                          Alias("WAVEFORM", _frame), Alias("CTYPE1", _frame, "header")],
     "data_release": _aliases(text, "RUN2D DR"),
-    "survey": _aliases(text, "SURVEY PROGRAMNAME TELESCOP"),
+    "survey": _aliases(_name, "SURVEY PROGRAMNAME TELESCOP"),
     "object_class": [*_aliases(text, "CLASS"), Alias("SPEC_CLN", _spec_cln)],
     "object_subclass": _aliases(text, "SUBCLASS SP_TYPE"),
     "z": _aliases(real, "Z"),
@@ -247,8 +260,8 @@ _ALIASES: dict[str, list[Alias]] = {
     "fe_h_dex": _aliases(real, "FEH FE_H FEH_MED"),
     "mangaid": _aliases(text, "MANGAID MANGAID_1", "row"),
     "ifu": _aliases(text, "IFUDESIGN", "row"),
-    "field": _aliases(_count, "FIELD", "row") + _aliases(_count, "FIELDID", "header"),
-    "catalogid": _aliases(text, "CATALOGID"),
+    "field": _aliases(_number, "FIELD", "row") + _aliases(_number, "FIELDID", "header"),
+    "catalogid": _aliases(_name, "CATALOGID"),
 }  # fmt: skip
 #: Values that no table has, but an identifier may be made of.
 INTERNAL = ("mangaid", "ifu", "field", "catalogid")

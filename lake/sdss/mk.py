@@ -6,6 +6,7 @@ Corbally 2009, Stellar Spectral Classification, for L, T and Y, subdwarfs and Am
 
 import re
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +33,13 @@ _LETTER_ONLY = re.compile(
 )
 # kA2hA5mF0: types by the Ca II K line, by hydrogen and by metals.
 _AM = re.compile(rf"k(?P<k>[{LETTERS}]\d\S*?)(?:h(?P<h>[{LETTERS}]\d\S*?))?(?:m\S*)?")
+# Small letters count where nothing else can be meant: a letter and its subtype, no word.
+_SMALL = re.compile(rf"(?P<letter>[{LETTERS.lower()}])(?P<rest>\s*{_NUMBER}\s*(?i:{_ROMAN})?[:?]?)")
 _REFERENCE = re.compile(rf"\s+\((?!(?:{_ROMAN})\)).*$")
 _DIRECTORY = re.compile(rf"[{LETTERS}](?:{_NUMBER})?(?:{_ROMAN})?")
 # What stands for no class at all; that something is a star is none.
-_NOTHING = {"", "-", "--", "?", "nan", "none", "null", "n/a", "unknown", "star"}
+_NOTHING = {"", "-", "--", "...", "?", "nan", "none", "null", "na", "n/a", "#n/a", "<na>", "masked",
+            "unknown", "star"}  # fmt: skip
 
 
 class SpectralClass(NamedTuple):
@@ -60,7 +64,7 @@ def parse(text: str, luminosity: str | None = None) -> SpectralClass | None:
     is taken, in type (``F3/F5V`` is F3V) as in luminosity (``B2IV-V`` is B2IV). Words count as
     luminosity classes (``M1 Dwarf`` is M1V), so do the prefixes sd, sg, d, g; a subdwarf keeps
     its prefix instead (``sdF3``). An Am star has the type of its hydrogen lines
-    (``kA2hA5mF0`` is A5).
+    (``kA2hA5mF0`` is A5). In small letters a letter with its subtype is read (``g2 iv``).
 
     Parameters
     ----------
@@ -74,9 +78,13 @@ def parse(text: str, luminosity: str | None = None) -> SpectralClass | None:
         None if the text says nothing. `luminosity` is I to VI; `class_mk` keeps its
         subdivision (``K3Iab``). What is no MK class keeps its text, without reference.
     """
-    cleaned = _REFERENCE.sub("", " ".join(text.split()))
+    # Roman numerals of one character, full-width letters and the like become plain ones.
+    cleaned = _REFERENCE.sub("", " ".join(normalize("NFKC", text).split()))
     if cleaned.lower() in _NOTHING:
         return None
+    if small := _SMALL.fullmatch(cleaned):
+        rest = small["rest"].replace("i", "I").replace("v", "V")
+        cleaned = small["letter"].upper() + rest
     if am := _AM.fullmatch(cleaned):
         return parse(am["h"] or am["k"], luminosity)
     found = _WITH_SUBTYPE.fullmatch(cleaned) or _LETTER_ONLY.fullmatch(cleaned)

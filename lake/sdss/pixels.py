@@ -86,6 +86,9 @@ class Pixels:
         return _median(sampling[known] / sigma[known] / _FWHM)
 
 
+# What is too large for float32, or its square for the sum of `is_finite`, becomes infinite there,
+# and is counted.
+@np.errstate(over="ignore", invalid="ignore")
 def take_pixels(spectrum: Spectrum, notes: list[str], warnings: list[str]) -> Pixels:
     """Pixels of a spectrum in the units of the lake.
 
@@ -119,9 +122,7 @@ def take_pixels(spectrum: Spectrum, notes: list[str], warnings: list[str]) -> Pi
         warnings.append(f"the unit of the flux, {unit!r}, cannot be converted to {UNIT}")
     for name in ("flux", "ivar"):
         if name in arrays and arrays[name].dtype != np.float32:
-            # What is too large for float32 becomes infinite, and is counted below.
-            with np.errstate(over="ignore"):
-                arrays[name] = np.asarray(arrays[name], np.float32)
+            arrays[name] = np.asarray(arrays[name], np.float32)
     flux, ivar, mask = arrays["flux"], arrays.get("ivar"), arrays.get("and_mask")
     good = np.ones(size, np.bool_) if is_finite(flux) else np.isfinite(flux)
     if finite := int(np.count_nonzero(good)):

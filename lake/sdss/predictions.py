@@ -26,7 +26,7 @@ class Predictions:
     noise : ndarray, shape (n,)
         Relative noise per pixel measured in the spectrum; the probabilities depend on it.
     abstained : ndarray of bool, shape (n,)
-        The probability is below the threshold of the model.
+        The probability is below the threshold of the model, or that is 1.
     """
 
     classes: tuple[str, ...]
@@ -54,7 +54,7 @@ def predictions(
     probabilities : ndarray, shape (n, k)
     noise : ndarray, shape (n,)
     threshold : float
-        Predictions below this probability are abstained from.
+        Predictions below this probability are abstained from; all are where it is 1.
 
     Returns
     -------
@@ -78,5 +78,6 @@ def predictions(
         runner_up_probability=less,
         entropy=-(probabilities * logarithm).sum(axis=1),
         noise=noise,
-        abstained=probability < threshold,
+        # A probability may be 1 to rounding.
+        abstained=(probability < threshold) | (threshold >= 1),
     )

@@ -89,6 +89,8 @@ def companion(name: str, values: Array) -> dict[str, Array]:
     """Give a companion of the flux under the name it is kept by: errors become weights."""
     if name == "error":
         return {"ivar": inverse_square(values)}
+    if name == "variance":
+        return {"ivar": inverse_square(np.sqrt(np.maximum(values.astype(np.float64), 0)))}
     if name.endswith("mask") and values.dtype.kind == "f":
         # Masks of old images are floating-point numbers.
         bits = np.clip(np.nan_to_num(values), -(2.0**31), 2.0**31 - 1)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.errors import LacusError
+from lake.sdss.calibration import least_spectra
 
 SPLITS = ("train", "validation", "test")
 
@@ -101,3 +102,43 @@ def without_class(
     labels = np.asarray(classes, dtype=str)
     every = set(labels.tolist())
     return {name: sorted(every - set(labels[split == name].tolist())) for name in SPLITS}
+
+
+def cautions(
+    split: npt.NDArray[np.str_], classes: Sequence[str] | npt.NDArray, accuracy: float
+) -> list[str]:
+    """Say what a network that is trained on a split cannot know of itself.
+
+    Parameters
+    ----------
+    split : ndarray of str, shape (n,)
+        From `assign`.
+    classes : sequence of str, length n
+    accuracy : float
+        That predictions shall have which it does not abstain from.
+
+    Returns
+    -------
+    list of str
+        A sentence each; none where validation and test have spectra enough, of all classes.
+    """
+    held, least = int(np.count_nonzero(split == "validation")), least_spectra(accuracy)
+    lacking = without_class(split, classes)
+    found = []
+    if not held:
+        found.append(
+            "no spectrum is held back for validation: probabilities are not calibrated, and the"
+            " network abstains from all"
+        )
+    elif held < least:
+        found.append(
+            f"{held} of the {least} spectra that an accuracy of {accuracy:g} can be shown with"
+            " are held back for validation: the network abstains from all"
+        )
+    if held and lacking["validation"]:
+        found.append(f"no validation spectrum is of class {', '.join(lacking['validation'])}")
+    if not np.any(split == "test"):
+        found.append("no spectrum is left for a test: scores are of those trained on")
+    elif lacking["test"]:
+        found.append(f"no test spectrum is of class {', '.join(lacking['test'])}")
+    return found

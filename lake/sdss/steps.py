@@ -107,7 +107,7 @@ class Facts:
     Parameters
     ----------
     velocity_kms : ndarray of float64, shape (n,)
-        Velocity or c z in km/s; NaN where unknown.
+        Velocity or c z in km/s that is to be taken out; NaN where unknown.
     ebv : ndarray of float64, shape (n,)
         E(B-V) of Schlegel, Finkbeiner & Davis (1998) in mag; NaN where unknown.
     air, vacuum : ndarray of bool, shape (n,)

@@ -247,15 +247,16 @@ def records(file: InputFile, data: bytes) -> Records:
         "y_step": exposure.sky.y_step,
         "sas_compatible": is_yes(file, "sas_compatible"),
     }
-    if hdu.kind in ("image", "compressed_image") and len(hdu.shape) == 2:
+    if len(hdu.image_shape) == 2:
         row |= _image(hdu, keywords)
     return {"xmm.images": [row]}
 
 
 def _image(hdu: HDU, keywords: Keywords) -> dict[str, Any]:
     axes = image_axis(keywords, 1), image_axis(keywords, 2)
-    pixels = hdu.image() if hdu.shape[0] * hdu.shape[1] <= _MOST_PIXELS else None
-    out: dict[str, Any] = {"image_width": hdu.shape[1], "image_height": hdu.shape[0]}
+    height, width = hdu.image_shape
+    pixels = hdu.image() if height * width <= _MOST_PIXELS else None
+    out: dict[str, Any] = {"image_width": width, "image_height": height}
     for name, axis in zip("xy", axes, strict=True):
         if axis is not None:
             out |= {f"image_{name}": axis[0], f"image_{name}_step": axis[2]}

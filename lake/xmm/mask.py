@@ -187,7 +187,7 @@ def named(path: str) -> Iterator[None]:
 
 
 def _is_image(hdu: HDU) -> bool:
-    return hdu.kind in ("image", "compressed_image") and len(hdu.shape) > 1 and all(hdu.shape)
+    return len(hdu.image_shape) > 1
 
 
 # --- images ------------------------------------------------------------------------------------
@@ -197,11 +197,12 @@ def _image_mask(
     hdu: HDU, name: str, exclude: str, labelled: bool, algorithm: str, seconds: float
 ) -> Mask:
     where = f"HDU {hdu.index}"
-    if set(hdu.shape[:-2]) - {1}:
-        raise InputError(hdu.path, f"has {len(hdu.shape)} axes, expected an image of 2", where)
+    shape = hdu.image_shape
+    if set(shape[:-2]) - {1}:
+        raise InputError(hdu.path, f"has {len(shape)} axes, expected an image of 2", where)
     pixels = hdu.image()
     assert pixels is not None
-    pixels = pixels.reshape(hdu.shape[-2:])
+    pixels = pixels.reshape(shape[-2:])
     values = np.unique(pixels)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
         bad = values[~(np.isfinite(values) & (values == np.round(values)))][0]

@@ -99,7 +99,7 @@ def labels(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> 
 @derived(
     tables=["sdss.preprocessed_spectra", "sdss.recipe_log"],
     reads=["sdss.spectra", "sdss.spectra_metadata"],
-    version="1",
+    version="2",
 )
 def preprocessing(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Bring every spectrum onto one grid in its rest frame, without dust and continuum.
@@ -128,7 +128,7 @@ def preprocessing(context: dg.AssetExecutionContext, home: lake.Home, release: s
 @derived(
     tables=["sdss.spectral_lines"],
     reads=["sdss.preprocessed_spectra", "sdss.line_list"],
-    version="1",
+    version="2",
 )
 def lines_found(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Find emission and absorption features, and match them with the line list."""
@@ -145,7 +145,7 @@ def lines_found(context: dg.AssetExecutionContext, home: lake.Home, release: str
 RAW = (
     "SELECT s.release, s.spec_id, s.wavelength_grid, s.coeff0, s.coeff1, s.crval1, s.cd1_1,"
     " s.wavelength, s.flux, s.ivar, s.and_mask, s.file_sha256,"
-    " m.z_or_rv_kms, m.ebv_sfd, m.wavelength_frame FROM sdss.spectra AS s"
+    " m.z_or_rv_kms, m.at_rest, m.ebv_sfd, m.wavelength_frame FROM sdss.spectra AS s"
     " JOIN sdss.spectra_metadata AS m ON m.release = s.release AND m.spec_id = s.spec_id"
     " WHERE s.release = ?"
 )

@@ -20,7 +20,7 @@ _CONFIGURATION = "default"
 #: Labelled spectra that an ablation study trains on, at most: it trains many networks.
 _STUDIED = 2000
 #: What needs TensorFlow is made anew once it is there.
-_NETWORKS = "1" if importlib.util.find_spec("tensorflow") else "0"
+_NETWORKS = "2" if importlib.util.find_spec("tensorflow") else "0"
 
 NO_LEAKAGE = Check(
     "no_leakage",
@@ -88,6 +88,7 @@ def training(context: dg.AssetExecutionContext, home: lake.Home, release: str) -
     """
     from lake.sdss import learning, registry
     from lake.sdss.configuration import CONFIGURATIONS
+    from lake.sdss.splits import cautions
 
     names = ("sdss.cnn_models", "sdss.cnn_evaluation")
     examples = _examples(home, release)
@@ -104,6 +105,10 @@ def training(context: dg.AssetExecutionContext, home: lake.Home, release: str) -
     except lake.LacusError as error:
         context.log.warning("no model: %s", error)
         return Computed({name: no_rows(name) for name in names})
+    accuracy = trained.configuration.accepted_accuracy
+    unknown = cautions(examples.split, examples.classes, accuracy)
+    for sentence in unknown:
+        context.log.warning("%s", sentence)
     directory = home.models / "sdss"
     model_id = trained.save(directory)
     path = registry.network_path(directory, model_id)
@@ -123,7 +128,11 @@ def training(context: dg.AssetExecutionContext, home: lake.Home, release: str) -
             "sdss.cnn_evaluation": contracts.table("sdss.cnn_evaluation").arrow(rows),
         },
         {
-            "sdss.cnn_models": {"model": model_id, "epochs": len(trained.history)},
+            "sdss.cnn_models": {
+                "model": model_id,
+                "epochs": len(trained.history),
+                "what it cannot know": "; ".join(unknown) or "nothing",
+            },
             "sdss.cnn_evaluation": {"scores on the test side": shown},
         },
         [(path, "model")],

@@ -565,6 +565,17 @@ def test_compressed_image_is_an_image_not_the_first_table():
     assert read_fits(data).column_names == ["flux"]
 
 
+def test_the_shape_of_an_image_is_that_of_its_pixels_however_they_are_stored():
+    pixels = np.zeros((2, 30, 20), "i2")
+    plain, compressed = astropy_fits.ImageHDU(pixels), astropy_fits.CompImageHDU(pixels)
+    table = astropy_fits.BinTableHDU.from_columns([FLUX])
+    file = read_fits_file(fits_bytes(plain, compressed, table))
+    assert [hdu.image_shape for hdu in file] == [(), (2, 30, 20), (2, 30, 20), ()]
+    broken = replaced(fits_bytes(compressed), "ZNAXIS2", "ZNAXIS2 = 'x'")
+    with pytest.raises(InputError, match="ZNAXIS2"):
+        read_fits_file(broken)[1].image_shape  # noqa: B018
+
+
 # --- bad input ------------------------------------------------------------------------------
 
 

@@ -332,8 +332,10 @@ def test_the_ui_sees_which_files_were_rejected(tmp_path, tiny, lacus):
     bad = tmp_path / "bad.csv"
     bad.write_text("x\n1\n", encoding="utf-8")
     home = tmp_path / "home"
-    lacus("add", "csc", "R1", "detections", tiny, bad, home=home)
-    assert lacus("run", "csc.detections", home=home).exit_code == 3
+    added = lacus("add", "csc", "R1", "detections", tiny, bad, home=home)
+    assert added.exit_code == 0, added.output
+    result = lacus("run", "csc.detections", home=home)
+    assert result.exit_code == 3, result.output
     with jobs.instance(lake.open(home)) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(["csc", "detections"]))
         shown = event.asset_materialization.metadata

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 import lake
@@ -62,6 +63,14 @@ def test_no_plate_is_on_two_sides(demo_home):
     ).fetchall()
     assert {count for _, count in sides} == {1}
     assert demo_home.sql("SELECT count(DISTINCT split) FROM sdss.splits").fetchone() == (3,)
+
+
+def test_the_network_of_the_demo_states_classes(demo_home):
+    pytest.importorskip("lake.sdss.cnn")
+    (stated,) = demo_home.sql(
+        "SELECT count(*) FROM sdss.cnn_predictions WHERE NOT abstained"
+    ).fetchone()
+    assert stated > 80
 
 
 def test_figures_and_tables_are_where_the_lake_says(demo_home):
@@ -247,4 +256,19 @@ def test_networks_are_tried_on_releases_before_and_after(spectra, lacus, tmp_pat
         .fetchall()
     )
     assert shift == [("R1", "R1"), ("R1", "R2"), ("R2", "R1"), ("R2", "R2")]
+    # Of 80 spectra too few are held back, and that is said.
+    held, refused = (
+        lake.open(home)
+        .sql(
+            "SELECT max(n_validation), bool_and(abstained) FROM sdss.cnn_models"
+            " JOIN sdss.cnn_predictions USING (model_id)"
+        )
+        .fetchone()
+    )
+    assert (held < 18, refused) == (True, True)
+    assert "that an accuracy of 0.95 can be shown with are held back" in result.stderr
+    with jobs.instance(lake.open(home)) as dagster:
+        event = dagster.get_latest_materialization_event(dg.AssetKey(["sdss", "cnn_models"]))
+    shown = event.asset_materialization.metadata["what it cannot know"].value
+    assert "the network abstains from all" in shown
     assert "up to date" in lacus("run", "sdss.release_shift", home=home).stderr

@@ -61,7 +61,7 @@ def table(columns, name="", one_row=False, units=None):
             form = f"{array.dtype.itemsize // 4}A"
         else:
             code = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K"}[array.dtype.str[1:]]
-            form = f"{array[0].size if array.ndim > 1 else ''}{code}"
+            form = f"{array.shape[1] if array.ndim == 2 else ''}{code}"
         made.append(fits.Column(title, form, array=array, unit=(units or {}).get(title)))
     return fits.BinTableHDU.from_columns(made, name=name)
 

@@ -8,6 +8,7 @@ from lake.sdss.calibration import (
     abstention_threshold,
     expected_calibration_error,
     fit_temperature,
+    least_spectra,
     softmax,
 )
 
@@ -101,3 +102,9 @@ def test_equal_confidences_are_accepted_together():
     confidence = np.repeat([0.9, 0.6], 200)
     correct = np.r_[np.ones(200, bool), np.zeros(200, bool)]
     assert abstention_threshold(confidence, correct) == 0.9
+
+
+@pytest.mark.parametrize(("accuracy", "number"), [(0.5, 1), (0.9, 8), (0.95, 18), (0.99, 98)])
+def test_an_accuracy_needs_spectra_to_be_shown_with(accuracy, number):
+    assert least_spectra(accuracy) == number
+    assert (number + 1) / (number + 2) >= accuracy - 1e-12

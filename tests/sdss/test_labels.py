@@ -165,6 +165,34 @@ def test_what_surveys_write_for_no_value_is_null(write):
     ]
 
 
+def test_words_for_no_value_in_columns_of_numbers_are_null(write):
+    path = write("spec_id,subclass,teff,feh\na,K3,NA,n/a\nb,K4,-9999,-0.5\nc,NA,4e3,-99.9\n")
+    assert said(read(path)) == [
+        {"object_id": "a", "class_original": "K3"},
+        {"object_id": "b", "class_original": "K4", "fe_h_dex": -0.5},
+        {"object_id": "c", "class_original": "NA", "teff_k": 4000.0},
+    ]
+
+
+def test_what_is_no_number_is_told_with_its_row(write):
+    path = write("spec_id,teff\na,NA\nb,hot\n")
+    with pytest.raises(InputError, match="row 2, column 'teff_k': 'hot' is not a number"):
+        read(path)
+
+
+def test_spectra_of_sdss_v_are_found_by_catalogue_number_or_file_name(write):
+    names = (
+        "spec-112360-60000-27021598150202075.fits", "/sas/15143p/spec-15143-59205-04544940698.fits",
+        "spec-allepoch_apo-60000-63050396807746393.fits.gz", "spec-0266-51630-0015.fits",
+    )  # fmt: skip
+    table = read(write("filename,subclass\n" + "".join(f"{name},K3\n" for name in names)))
+    numbers = ["27021598150202075", "4544940698", "63050396807746393", None]
+    assert table["object_id"].to_pylist() == numbers
+    assert table["plate"].to_pylist() == [None, None, None, 266]
+    table = read(write("CATALOGID,SUBCLASS\n27021598150202075,K3\n"))
+    assert table["object_id"].to_pylist() == ["27021598150202075"]
+
+
 def test_a_position_that_is_none_names_its_row(write):
     path = write("ra,dec,sp_type\n00 42 00.0,-05 15 00,K\n12 61 00,-05 15 00,K\n")
     with pytest.raises(InputError, match=r"row 2, column 'ra_deg': '12 61 00' is not hh mm ss"):

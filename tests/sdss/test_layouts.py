@@ -106,6 +106,33 @@ def test_spec_files_of_sdss_v_go_by_field_and_catalogue_number():
     assert found["notes"] is None
 
 
+def test_zeros_that_stand_for_no_plate_are_no_numbers():
+    row = {"FIELD": np.int32(0), "MJD": np.int32(60000), "CATALOGID": np.int64(63050396807746393),
+           "FIBERID": np.int32(12), "PLATE": np.int32(0), "RACAT": 31.5, "DECCAT": -2.5,
+           "SURVEY": "mwm", "BESTOBJID": "0", "OBJID": np.zeros(5, "i4")}  # fmt: skip
+    data = files.spec(row=row, upper=True, PLATEID=0, FIBERID=0, MJD=0, TELESCOP=0, FIELDID=0)
+    found = only(data, "spec-allepoch_lco-60000-63050396807746393.fits")
+    assert found["spec_id"] == "spec-allepoch_lco-60000-63050396807746393"
+    assert found["obj_id"] == "63050396807746393"
+    assert (found.get("plate"), found.get("instrument"), found["mjd"]) == (None, None, 60000)
+
+
+@pytest.mark.parametrize("catalogid", [0, -1, -999])
+def test_a_fibre_without_an_object_goes_by_its_file(catalogid):
+    row = {"FIELD": np.int32(15002), "MJD": np.int32(59202), "CATALOGID": np.int64(catalogid)}
+    found = only(files.spec(row=row, PLATEID=None, FIBERID=None, MJD=59202), "sky.fits")
+    assert (found["spec_id"], found.get("obj_id")) == ("sky", None)
+
+
+def test_a_second_spectrum_is_not_the_catalogues_row():
+    blue = files.table(files.pixels(), "COADD_B")
+    red = files.table(files.pixels(1) | {"z": np.full(PIXELS, 0.3)}, "COADD_R")
+    made = taken(files.written(fits.PrimaryHDU(header=files.header(MJD=58625)), blue, red))
+    (manifest,), (row,) = made["sdss.spectra_manifest"], made["sdss.spectra_metadata"]
+    assert manifest["notes"] == "HDU 2 COADD_R is another spectrum, and is not taken"
+    assert (row.get("z"), row["mjd"]) == (None, 58625)
+
+
 def test_the_row_of_another_fibre_is_refused():
     with pytest.raises(InputError, match=r"HDU 2.*FIBERID is 282, but FIBERID .* is 283"):
         only(files.spec(FIBERID=283))
@@ -206,7 +233,7 @@ def test_mastar_rows_are_spectra_with_dispersions_in_pixels():
     about = rows["sdss.spectra_metadata"]
     assert [r.get("teff_k") for r in about] == [5700.0, None, 4100.0]
     assert [r["z_or_rv_kms"] for r in about] == [0.0, 10.0, 20.0]
-    assert about[0]["wavelength_frame"] == "vacuum"
+    assert (about[0]["wavelength_frame"], about[0]["at_rest"]) == ("vacuum", True)
 
 
 def test_mastar_rows_without_weight_are_rejected():
@@ -279,6 +306,73 @@ def test_an_image_with_its_errors_in_another_hdu():
     assert row["mask_frac_bad"] == 0.5
 
 
+def test_an_image_with_its_variances_in_another_hdu():
+    variance = fits.ImageHDU(np.where(np.arange(PIXELS) > 1, 0.25, [np.nan] + [-1] * 59))
+    variance.name = "VARIANCE"
+    row = only(files.image(extra=(variance,), CRVAL1=4000.0, CDELT1=1.0))
+    np.testing.assert_array_equal(row["ivar"], np.where(np.arange(PIXELS) > 1, 4, 0))
+
+
+@pytest.mark.parametrize("name", ["WAVELENGTH", "WAVE", ""])
+def test_an_image_with_its_wavelengths_in_another_hdu(name):
+    wave = fits.ImageHDU(400 + 0.1 * np.arange(PIXELS), name=name)
+    wave.header["BUNIT"] = "nm" if name else "Wavelength (nm)"
+    row = only(files.image(extra=(wave,)))
+    assert (row["wavelength_grid"], row["crval1"], row["cd1_1"]) == ("linear", 4000.0, 1.0)
+
+
+def test_an_image_of_orders_with_wavelengths_of_their_own_is_refused():
+    flux = fits.ImageHDU(np.ones((3, PIXELS), "f4"), name="FLUX")
+    wave = fits.ImageHDU(np.arange(4000.0, 4000 + 3 * PIXELS).reshape(3, PIXELS))
+    wave.name = "WAVELENGTH"
+    with pytest.raises(InputError, match="HDU 2: WAVELENGTH has other wavelengths in each of 3"):
+        taken(files.written(fits.PrimaryHDU(), flux, wave))
+
+
+@pytest.mark.parametrize("shape", [(PIXELS,), (3, PIXELS)])
+def test_pixels_of_compressed_images_are_those_of_the_image(shape):
+    counts = np.arange(np.prod(shape), dtype="i4").reshape(shape)
+    hdu = fits.CompImageHDU(counts)
+    hdu.header.update(CRVAL1=4000.0, CDELT1=1.0)
+    rows = taken(files.written(fits.PrimaryHDU(), hdu))["sdss.spectra"]
+    np.testing.assert_array_equal([row["flux"] for row in rows], counts.reshape(-1, PIXELS))
+    assert {row["n_pixels"] for row in rows} == {PIXELS}
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_files_of_astra_have_tables_without_spectra_before_those_with(listed):
+    def table(name, rows):
+        columns = {"flux": np.full((rows, PIXELS), 2.0), "ivar": np.full((rows, PIXELS), 4.0)}
+        if listed:
+            columns["wavelength"] = np.tile(10**LOGLAM, (rows, 1))
+        hdu = files.table(columns, name)
+        hdu.header.update({"CRVAL": COEFF0, "CDELT": COEFF1, "CRPIX": 1, "DC-FLAG": 1})
+        hdu.header["CUNIT"] = "Angstrom (Vacuum)"
+        return hdu
+
+    tables = table("BOSS/APO", 0), table("BOSS/LCO", 2), table("APOGEE/APO", 0)
+    data = files.written(fits.PrimaryHDU(), *tables, table("APOGEE/LCO", 1))
+    found = taken(data, "mwmVisit-0.6.0-1.fits")
+    rows, metadata = found["sdss.spectra"], found["sdss.spectra_metadata"]
+    assert [row["spec_id"] for row in rows] == [f"mwmVisit-0.6.0-1-{n}" for n in (1, 2, 3)]
+    assert [row["file_row"] for row in rows] == [1, 2, 3]
+    assert [row["wavelength_frame"] for row in metadata] == ["vacuum"] * 3
+    for row in rows:
+        assert (row["wavelength_grid"], row["coeff0"], row["coeff1"]) == ("log10", COEFF0, COEFF1)
+
+
+def test_spectra_of_astra_are_at_rest_where_their_velocity_is_known():
+    columns = {"flux": np.full((2, PIXELS), 2.0), "xcsao_v_rad": np.array([31.5, np.nan])}
+    hdu = files.table(columns, "BOSS/APO")
+    hdu.header.update({"CRVAL": COEFF0, "CDELT": COEFF1, "CRPIX": 1, "DC-FLAG": 1})
+    primary = fits.PrimaryHDU()
+    primary.header["SDSS_ID"] = 54399428
+    rows = taken(files.written(primary, hdu), "mwmVisit-0.6.0-54399428.fits")
+    known, unknown = rows["sdss.spectra_metadata"]
+    assert (known["z_or_rv_kms"], known["at_rest"], known["obj_id"]) == (31.5, True, "54399428")
+    assert (unknown.get("z_or_rv_kms"), unknown.get("at_rest")) == (None, None)
+
+
 def test_apstar_files_give_the_combined_spectrum():
     data, flux = files.ap_star()
     row = only(data, "apStar-r12-2M00000032+5737103.fits.gz")
@@ -322,6 +416,18 @@ def test_tables_in_other_units_with_errors():
     np.testing.assert_allclose(row["ivar"], 0.25e-34, rtol=1e-6)
     assert row["flux_unit"] == "erg/s/cm^2/A"
     assert "converted" in row["notes"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "weight"),
+    [("ERR_FLUX", 0.5, 4), ("STATERROR", 0.5, 4), ("std", 0.5, 4), ("variance", 0.25, 4)],
+)
+def test_tables_have_their_errors_in_columns_of_many_names(column, value, weight):
+    columns = {"spectral_axis": 4000.0 + np.arange(PIXELS), "flux": np.ones(PIXELS)}
+    hdu = files.table(columns | {column: np.full(PIXELS, value)})
+    row = only(files.written(fits.PrimaryHDU(), hdu))
+    assert row["crval1"] == 4000.0
+    np.testing.assert_array_equal(row["ivar"], np.full(PIXELS, weight, "f4"))
 
 
 def test_tables_of_logarithmic_and_irregular_wavelengths():
@@ -392,6 +498,15 @@ def bad_pixels(**changes):
             "expected 2 to 6",
         ),
         (files.image(CRVAL1=4000.0, CDELT1=-1.0), "the step is -1"),
+        (
+            files.written(
+                fits.PrimaryHDU(
+                    np.ones((3, 9)),
+                    fits.Header({"CTYPE1": "MULTISPE", "WAT0_001": "system=multispec"}),
+                )
+            ),
+            r"the wavelengths of \(3, 9\) pixels are in WAT2",
+        ),
         (files.image(CRVAL1=3.6, CDELT1=1e-4), "expected 100 to 1e"),
         (files.image(CRVAL1=4000.0, CDELT1=1.0, CUNIT1="Hz"), "unit of the wavelength is 'Hz'"),
         (files.image(COEFF0=3.6, COEFF1=-1e-4), "coeff1 is -0.0001"),

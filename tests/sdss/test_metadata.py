@@ -168,8 +168,9 @@ def test_heliocentric_correction(cards, applied):
     assert metadata(files.spec(**cards)).get("heliocentric_corr_applied") is applied
 
 
-def test_resolving_power():
-    row = metadata(files.spec(SPECRES=1800.0))
+@pytest.mark.parametrize("keyword", ["SPECRES", "SPEC_RES"])
+def test_resolving_power(keyword):
+    row = metadata(files.spec(**{keyword: 1800.0}))
     assert (row["resolution_r"], row["resolution_source"]) == (1800.0, "keyword")
     columns = files.pixels()
     columns["wdisp"][::7] = 0

@@ -17,6 +17,8 @@ from lake.sdss.mk import is_plain, learnt_class, normalise, parse
     ("text", "expected"),
     [
         ("G2", ("G2", "G", 2.0, None)),
+        ("K5 \u2162", ("K5III", "K", 5.0, "III")),  # the Roman numeral of one character
+        ("\uff2b5\u00a0III", ("K5III", "K", 5.0, "III")),  # a full-width K, a no-break space
         ("K3III (101673)", ("K3III", "K", 3.0, "III")),
         ("F8V (G_243-63)", ("F8V", "F", 8.0, "V")),
         ("K0 (III)", ("K0III", "K", 0.0, "III")),
@@ -59,6 +61,13 @@ from lake.sdss.mk import is_plain, learnt_class, normalise, parse
         ("O", ("O", "O", None, None)),
         ("Am (78362)", ("A", "A", None, None)),
         ("Be", ("B", "B", None, None)),
+        # Small letters, where they are no word.
+        ("f5", ("F5", "F", 5.0, None)),
+        ("g2 IV", ("G2IV", "G", 2.0, "IV")),
+        ("k3iab:", ("K3Iab", "K", 3.0, "I")),
+        ("m0.5 v", ("M0.5V", "M", 0.5, "V")),
+        ("gK2", ("K2III", "K", 2.0, "III")),
+        *((text, (text, None, None, None)) for text in ("galaxy", "g", "m31", "a star", "g2gal")),
         # No MK class.
         *((text, (text, None, None, None)) for text in ("CV", "WDmagnetic", "Carbon_lines", "OB")),
         *((text, (text, None, None, None)) for text in ("AGN", "BROADLINE", "DA2", "WN5", "BHB")),
@@ -72,7 +81,7 @@ def test_a_class_and_its_parts(text, expected):
     assert parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "   ", "nan", "null", "--", "STAR", "Unknown"])
+@pytest.mark.parametrize("text", ["", "   ", "nan", "null", "--", "NA", "...", "STAR", "Unknown"])
 def test_what_says_nothing_is_no_class(text):
     assert parse(text) is None
 

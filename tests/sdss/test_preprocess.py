@@ -46,6 +46,7 @@ METADATA = pa.schema(
         ("release", pa.string()),
         ("spec_id", pa.string()),
         ("z_or_rv_kms", pa.float64()),
+        ("at_rest", pa.bool_()),
         ("ebv_sfd", pa.float64()),
         ("wavelength_frame", pa.string()),
     ]
@@ -192,6 +193,17 @@ def test_a_moving_star_ends_where_a_resting_one_does():
     observed, _ = run("no_rest_frame", star(1, sn=1e4), moving, facts=facts)
     flux, _, _ = to_arrays(observed)
     assert np.abs(flux[0, window] - flux[1, window]).max() > 0.1
+
+
+def test_a_spectrum_that_is_at_rest_already_stays_there():
+    resting = star(1, sn=1e4) | {"spec_id": "resting"}
+    facts = [
+        {"release": "DR17", "spec_id": "s1", "z_or_rv_kms": 0.0},
+        {"release": "DR17", "spec_id": "resting", "z_or_rv_kms": 250.0, "at_rest": True},
+    ]
+    made, _ = run("default", star(1, sn=1e4), resting, facts=facts)
+    flux, _, _ = to_arrays(made)
+    np.testing.assert_array_equal(flux[0], flux[1])
 
 
 def test_what_cannot_be_used_is_left_out_and_told():

@@ -93,6 +93,19 @@ def test_some_pixels_without_flux_are_kept_with_a_warning():
     assert about["mask_frac_bad"] == pytest.approx(masked.mean())
 
 
+@pytest.mark.parametrize("ivar", [1e28, np.inf, 3e38])
+def test_weights_whose_squares_are_too_large_raise_no_warning(ivar):
+    columns = files.pixels()
+    columns["flux"] *= np.float32(1e-14)
+    columns["ivar"][:] = 1e28
+    columns["ivar"][7:9] = ivar
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = taken(files.spec(columns, BUNIT="ADU"))
+    expected = np.where(np.isfinite(columns["ivar"]), columns["ivar"], 0)
+    np.testing.assert_array_equal(rows["sdss.spectra"][0]["ivar"], expected)
+
+
 def test_the_extent_is_that_of_pixels_with_weight():
     columns = files.pixels()
     columns["ivar"][[0, 1, -1]] = 0
@@ -256,6 +269,7 @@ def test_real_mastar_rows_are_as_astropy_reads_them(real_data):
             assert 1400 < about["resolution_r"] < 2300
             assert about["teff_k"] == theirs_row["TEFF_MED"]
             assert about["z_or_rv_kms"] == theirs_row["HELIOV"]
+            assert about["at_rest"] is True
 
 
 @pytest.mark.real

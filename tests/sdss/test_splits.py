@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lake.errors import LacusError
-from lake.sdss.splits import SPLITS, assign, without_class
+from lake.sdss.splits import SPLITS, assign, cautions, without_class
 
 
 def a_survey(seed=0, plates=60, rows=900):
@@ -73,3 +73,18 @@ def test_wrong_input_is_refused():
         assign([1, 2], ["A"], 0)
     with pytest.raises(LacusError, match="no shares"):
         assign([1], ["A"], 0, (0.5, 0.5, 0.5))
+
+
+def test_what_a_network_cannot_know_of_itself_is_said():
+    classes = np.array(["A0", "G2"] * 60)
+    split = np.array(["train"] * 80 + ["validation"] * 20 + ["test"] * 20)
+    assert cautions(split, classes, 0.95) == []
+    (few,) = cautions(split, classes, 0.96)
+    assert few.startswith("20 of the 23 spectra that an accuracy of 0.96")
+    validation, test = cautions(np.array(["train"] * 7), classes[:7], 0.95)
+    assert "not calibrated" in validation
+    assert "no spectrum is left for a test" in test
+    classes[80:][classes[80:] == "A0"] = "G2"
+    assert cautions(split, classes, 0.95) == [
+        "no validation spectrum is of class A0", "no test spectrum is of class A0",
+    ]  # fmt: skip

@@ -94,3 +94,17 @@ def test_units_of_wavelength(unit, expected):
 def test_other_units_are_refused():
     with pytest.raises(Unusable, match="'GHz'"):
         angstroms("GHz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1e30, 3.7])
+def test_logarithms_that_are_damaged_between_the_ends_are_refused(value):
+    loglam = (3.58 + 1e-4 * np.arange(3800)).astype("f4")
+    loglam[1000] = value
+    with pytest.raises(Unusable, match="pixel 100"):
+        of_loglam(loglam, 3.58, 1e-4)
+
+
+def test_wavelengths_instead_of_logarithms_are_told_as_they_are():
+    wavelength = 10 ** (3.58 + 1e-4 * np.arange(100))
+    with pytest.raises(Unusable, match=r"log10 of the wavelength goes from 3801\.89 to 3889\.56"):
+        of_loglam(wavelength, 3.58, 1e-4)

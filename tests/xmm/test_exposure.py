@@ -2,6 +2,7 @@ import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
@@ -77,6 +78,16 @@ def test_a_header_that_does_not_do_is_refused(tmp_path, changed, problem):
     path = image(tmp_path / "a.fits", shape=(2, 2), **changed)
     with pytest.raises(InputError, match=problem):
         read_exposure(path)
+
+
+def test_the_image_of_a_row_may_be_compressed(tmp_path):
+    plain = image(tmp_path / "a.fits", shape=(3, 4))
+    with fits.open(plain) as file:
+        pixels = np.arange(12, dtype=np.int32).reshape(3, 4)
+        fits.CompImageHDU(pixels, file[0].header).writeto(tmp_path / "c.fits")
+    found = row(tmp_path / "c.fits")
+    assert (found["image_width"], found["image_height"]) == (4, 3)
+    np.testing.assert_array_equal(found["counts"], np.arange(12))
 
 
 def test_a_row_of_the_lake_has_the_image_and_its_sky_pixels(tmp_path):

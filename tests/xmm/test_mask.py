@@ -86,6 +86,13 @@ def test_axes_of_one_pixel_do_not_count(tmp_path):
         read_mask(tmp_path / "d.fits")
 
 
+def test_a_mask_may_be_compressed(tmp_path):
+    path = mask(tmp_path / "m.fits", PIXELS)
+    fits.CompImageHDU(PIXELS, fits.getheader(path)).writeto(tmp_path / "c.fits")
+    found = part(read_mask(tmp_path / "c.fits"), "bkg")
+    np.testing.assert_array_equal(found.x, part(read_mask(path), "bkg").x)
+
+
 def test_labels_are_masks_of_their_own(tmp_path):
     labels = np.zeros((20, 20), np.int32)
     labels[2:6, 3:9], labels[10:14, 10:12], labels[15, 15] = 7, 300, 7
