@@ -339,7 +339,8 @@ def test_a_newer_reader_reads_the_file_again(case, monkeypatch):
     path = case.write("a.csv", GOOD)
     case.add(path)
     case.run()
-    newer = {**ROLES, "detections": replace(ROLES["detections"], version=2)}
+    role = ROLES["detections"]
+    newer = {**ROLES, "detections": replace(role, version=role.version + 1)}
     monkeypatch.setattr("lake.csc.ROLES", newer)
     assert case.run().superseded == 1
     assert case.rows() == [("A", 1), ("B", 2)]

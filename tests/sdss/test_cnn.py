@@ -295,10 +295,11 @@ def test_many_networks_leave_no_advice_of_tensorflow():
     code = (
         "import numpy as np\n"
         "from lake.sdss import cnn\n"
+        "from lake.sdss.configuration import CONFIGURATIONS\n"
         "from lake.sdss.fit import forward\n"
         "from lake.sdss.networks import build\n"
         "for _ in range(6):\n"
-        "    network = build(cnn.CONFIGURATIONS['seed'], 64, 2)\n"
+        "    network = build(CONFIGURATIONS['seed'], 64, 2)\n"
         "    forward(network)([np.zeros((3, 64, 1), np.float32)])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
