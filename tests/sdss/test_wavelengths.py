@@ -29,6 +29,12 @@ def test_exact_coefficients_hold_to_the_rounding_of_loglam(dtype, trimmed):
     assert (grid.note is None) == (trimmed == 0)
 
 
+def test_exact_coefficients_hold_where_sums_are_not_exact(monkeypatch):
+    monkeypatch.setattr("lake.sdss.wavelengths._ones", lambda pixels: np.full(pixels, 1 + 1e-5))
+    grid = of_loglam((3.58 + 1e-4 * np.arange(3800)).astype("f4"), 3.58, 1e-4)
+    assert (grid.coeff0, grid.coeff1, grid.note) == (3.58, 1e-4, None)
+
+
 def test_coefficients_that_are_wrong_are_not_believed():
     loglam = (3.58 + 2e-4 * np.arange(2000)).astype("f4")
     grid = of_loglam(loglam, 3.58, 1e-4)
