@@ -102,8 +102,10 @@ def test_comments_of_a_fresh_lake_are_those_that_statements_leave(store):
     fresh = store.sql(query).fetchall()
     described = (*contracts.tables().values(), *models.views().values())
     with store.connect(read_only=False) as connection:
+        connection.execute("BEGIN")
         for statement in (s for each in described for s in each.comments()):
             connection.execute(statement)
+        connection.execute("COMMIT")
     store.refresh()
     assert store.sql(query).fetchall() == fresh
 

@@ -1,6 +1,5 @@
 """Memory that the columns of small tables share."""
 
-import gc
 
 import numpy as np
 import pytest
@@ -62,7 +61,6 @@ def test_a_block_is_used_again_only_when_nobody_refers_to_it():
         seen.add(part.__array_interface__["data"][0])
         assert not np.shares_memory(part, kept)
         del part
-        gc.collect()
     np.testing.assert_array_equal(kept, values)
     assert len(seen) == 1
 
