@@ -1,6 +1,5 @@
 """Memory that the columns of small tables share."""
 
-
 import numpy as np
 import pytest
 
