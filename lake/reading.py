@@ -14,7 +14,7 @@ from lake import contracts, extensions
 from lake.binding import bound
 from lake.commit import current_snapshot
 from lake.errors import LacusError, UsageError
-from lake.scan import scan
+from lake.scan import scan, whole_files
 
 
 @dataclass(frozen=True)
@@ -205,10 +205,32 @@ class Reading:
     def scan(
         self, table: str, where: Mapping[str, str], columns: Sequence[str] = (), size: int = 2048
     ) -> Iterator[pa.RecordBatch]:
-        """Stream rows of a table, all of its declared columns by default; see `lake.scan`."""
+        """Stream rows of a table: straight from its files where all that counts is in them.
+
+        Parameters
+        ----------
+        table : str
+            With its namespace.
+        where : mapping
+            What columns of text must be equal to; at least one.
+        columns : sequence of str
+            All that are declared by default.
+        size : int
+            Rows of a batch, at most.
+
+        Yields
+        ------
+        pyarrow.RecordBatch
+        """
         names = columns or [column.name for column in contracts.table(table).columns]
-        with self.reader() as connection:
-            yield from scan(connection, table, where, names, size)
+        paths = whole_files(self._shared(), table, [*names, *where])
+        if paths is not None:
+            yield from scan(paths, where, names, size)
+            return
+        wanted = ", ".join(map(contracts.quote, names))
+        tests = " AND ".join(f"{contracts.quote(name)} = ?" for name in where)
+        query = f"SELECT {wanted} FROM {table} WHERE {tests}"
+        yield from self.sql(query, list(where.values()), apart=True).to_arrow_reader(size)
 
     def _for(self, at: int | str | None, apart: bool = False) -> duckdb.DuckDBPyConnection:
         """Give the connection that a query is asked on."""

@@ -9,14 +9,12 @@ overlooked here: that no lake of ours has any rests on DATA_INLINING_ROW_LIMIT 0
 attaches it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-
-from lake import contracts
 
 #: Present files of a table, and whether DuckDB alone knows how to read them: rows of some were
 #: deleted since, or a column was made after them.
@@ -37,21 +35,33 @@ FROM ducklake_list_files('lake', $name, schema => $namespace)
 """
 
 
-def scan(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    where: Mapping[str, str],
-    columns: Sequence[str],
-    size: int,
-) -> Iterator[pa.RecordBatch]:
-    """Stream rows of a table.
+def whole_files(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]
+) -> list[str] | None:
+    """Paths of a table's present files; None if what these columns hold is not all in them.
 
     Parameters
     ----------
     connection : duckdb.DuckDBPyConnection
-        Has the lake attached, and no other result under way.
+        Has the lake attached.
     table : str
         With its namespace.
+    columns : sequence of str
+    """
+    namespace, _, name = table.partition(".")
+    given = {"namespace": namespace, "name": name, "columns": list(columns)}
+    files = connection.execute(_FILES, given).fetchall()
+    return None if any(altered for _, altered in files) else [path for path, _ in files]
+
+
+def scan(
+    paths: Iterable[str], where: Mapping[str, str], columns: Sequence[str], size: int
+) -> Iterator[pa.RecordBatch]:
+    """Stream rows of Parquet files.
+
+    Parameters
+    ----------
+    paths : iterable of str
     where : mapping
         What columns of text must be equal to.
     columns : sequence of str
@@ -63,17 +73,8 @@ def scan(
     pyarrow.RecordBatch
         These columns, in the order of the files.
     """
-    namespace, _, name = table.partition(".")
     read = list(dict.fromkeys([*columns, *where]))
-    given = {"namespace": namespace, "name": name, "columns": read}
-    files = connection.execute(_FILES, given).fetchall()
-    if any(altered for _, altered in files):
-        names = ", ".join(map(contracts.quote, columns))
-        tests = " AND ".join(f"{contracts.quote(column)} = ?" for column in where)
-        query = f"SELECT {names} FROM lake.{table} WHERE {tests}"
-        yield from connection.execute(query, list(where.values())).to_arrow_reader(size)
-        return
-    for path, _ in files:
+    for path in paths:
         with pq.ParquetFile(path, memory_map=True) as file:
             groups = [g for g in range(file.num_row_groups) if _may_hold(file, g, where)]
             for batch in file.iter_batches(size, groups, read, use_threads=False):

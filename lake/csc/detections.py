@@ -124,11 +124,11 @@ def _renamed(
     reader: TableReader, schema: pa.Schema, sexagesimal: list[int], file: InputFile
 ) -> Iterator[pa.RecordBatch]:
     row = 1
-    name = schema.get_field_index("name")
+    of_name = schema.get_field_index("name")
     for batch in reader:
         arrays = list(batch.columns)
-        if name >= 0:
-            arrays[name] = full_names(arrays[name])
+        if of_name >= 0:
+            arrays[of_name] = full_names(arrays[of_name])
         for i in sexagesimal:
             name = schema.field(i).name
             arrays[i] = degrees(arrays[i], name, file.path, row, hours=name == "ra")

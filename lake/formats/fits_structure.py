@@ -116,10 +116,8 @@ def structure_at(data: bytes | mmap.mmap, start: int) -> tuple[Structure, int]:
 
     Parameters
     ----------
-    data : bytes or mmap.mmap
-        The file.
-    start : int
-        Offset of the header.
+    data, start
+        As for `lake.formats.fits_header.read_header`.
 
     Returns
     -------

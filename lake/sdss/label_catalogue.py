@@ -11,6 +11,7 @@ from lake.conform import some_names
 from lake.errors import InputError
 from lake.formats import TableReader, scan_table
 from lake.formats.columns import cell_text
+from lake.formats.delimited_types import NO_NUMBERS
 from lake.formats.sexagesimal import degrees
 from lake.inputs import InputFile, TableRole
 
@@ -74,7 +75,7 @@ _ABOVE = {
     "plate": 0, "mjd": 0, "fiber": 0, "teff_k": 0, "logg_cgs": -90, "fe_h_dex": -90,
 }  # fmt: skip
 # What stands for no number in a column that is text for it.
-_NO_NUMBER = pa.array(["NA", "N/A", "n/a", "na", "#N/A", "<NA>", "-", "?", "...", "masked"])
+_NO_NUMBER = pa.array([*NO_NUMBERS, "na", "#N/A", "<NA>", "-", "?", "...", "masked"])
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 RADIUS_ARCSEC = 1.0

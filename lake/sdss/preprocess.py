@@ -83,7 +83,8 @@ def preprocess_table(
         file_sha256.
     metadata : pyarrow.Table
         Columns release, spec_id, z_or_rv_kms (km/s), ebv_sfd (mag), wavelength_frame (``air``,
-        ``vacuum`` or null); a spectrum without a row here has none of these.
+        ``vacuum`` or null), and at_rest where it is known; a spectrum without a row here has none
+        of these.
     recipe : Recipe
     timestamp : datetime
         What the log gives as the time, with its zone.

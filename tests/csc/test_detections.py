@@ -1,5 +1,6 @@
 """CSC inputs in the shapes in which the archive and its users give them."""
 
+import functools
 import itertools
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lake.csc import ROLES
 from lake.csc.detections import read_detections, read_labels
 from lake.errors import InputError
 from lake.formats import read_table
+from lake.formats.parquet import scan_parquet
 from lake.formats.votable_write import write_votable
 from lake.home import Home, Source
 from lake.ingest import Outcome, ingest
@@ -136,6 +138,17 @@ def test_sexagesimal_positions_become_degrees(write, ra, dec, degrees):
     assert table["ra"].to_pylist() == [pytest.approx(degrees[0], abs=1e-12), None]
     assert table["dec"].to_pylist() == [pytest.approx(degrees[1], abs=1e-12), None]
     assert table.schema.field("ra").metadata == {b"unit": b"deg"}
+
+
+def test_sexagesimal_positions_are_read_batch_by_batch(tmp_path, monkeypatch):
+    path = tmp_path / "in.parquet"
+    by_row = functools.partial(scan_parquet, batch_rows=1)
+    monkeypatch.setattr("lake.csc.detections.scan_table", by_row)
+    given = {"name": ["A", "B", "C"], "ra": ["1 0 0", "2 0 0", "3 0 0"], "dec": ["+1 0 0"] * 3}
+    pq.write_table(pa.table(given), path)
+    batches = list(read_detections(file(path)))
+    assert len(batches) == 3
+    assert [batch["ra"][0].as_py() for batch in batches] == [15, 30, 45]
 
 
 @pytest.mark.parametrize("bad", ["12 00", "12 60 00", "12 00 61", "12x00m00s", "north"])
