@@ -43,8 +43,8 @@ def degrees(texts: pa.StringArray, name: str, path: object, start: int, *, hours
         row = int(pc.index(bad, True).as_py())
         raise InputError(
             str(path),
-            f"{texts[row].as_py()!r} is not {'hh mm ss' if hours else 'dd mm ss'}, as the column "
-            "has it that is not in degrees",
+            f"{texts[row].as_py()!r} is not {'hh mm ss' if hours else 'dd mm ss'}, expected where "
+            "a column is not in degrees",
             f"row {start + row}, column {name!r}",
         )
     whole, minutes, seconds = (pc.struct_field(parts, part).cast(pa.float64()) for part in "abc")

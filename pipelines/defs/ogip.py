@@ -75,7 +75,7 @@ FOLDABLE = Check(
 COMPLETE = Check(
     "complete",
     "ogip.pairs",
-    "no spectrum but a background is without its response, area or background, and all fit",
+    "every spectrum but backgrounds has its response, area and background, and all fit",
     "SELECT p.spec_id, p.missing, p.problems FROM ogip.pairs AS p"
     " JOIN ogip.spectra AS s ON s.release = p.release AND s.spec_id = p.spec_id"
     " ANTI JOIN ogip.pairs AS o ON o.release = p.release AND o.background_id = p.spec_id"
