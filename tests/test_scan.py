@@ -2,13 +2,14 @@
 
 import contextlib
 import sqlite3
+import sys
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake import contracts, extensions
+from lake import contracts, extensions, scan
 from lake.compaction import compact, groups
 from lake.store import Store
 
@@ -82,6 +83,18 @@ def opened(monkeypatch) -> list[str]:
     return opened
 
 
+@pytest.fixture(params=["pages", "arrow", "arrow, group too large"])
+def reading(request, monkeypatch) -> None:
+    """Where lists come from."""
+    if request.param == "pages":
+        pytest.importorskip("lake.pages", exc_type=ImportError)
+    elif request.param == "arrow":
+        monkeypatch.setitem(sys.modules, "lake.pages", None)
+    else:
+        monkeypatch.setattr(scan, "_GROUP_BYTES", 1000)
+
+
+@pytest.mark.usefixtures("reading")
 @pytest.mark.parametrize(
     ("where", "rows"),
     [
@@ -105,13 +118,13 @@ def test_all_declared_columns_are_given_by_default(store):
 
 def test_only_row_groups_that_may_hold_such_rows_are_read(store, monkeypatch):
     read = []
-    iterate = pq.ParquetFile.iter_batches
+    batches = scan._batches
 
-    def noted(self, size, groups, *rest, **options):
-        read.extend(groups)
-        return iterate(self, size, groups, *rest, **options)
+    def noted(file, content, group, *rest):
+        read.append(group)
+        return batches(file, content, group, *rest)
 
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", noted)
+    monkeypatch.setattr(scan, "_batches", noted)
     assert sum(b.num_rows for b in store.scan(TABLE, {"release": "R2"})) == 40
     assert read == [0]
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from lake.compiled import kernel
 from lake.sdss.augmentation import Augmentation
-from lake.sdss.compiled import kernel
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from lake.sdss.compiled import kernel, summing
+from lake.compiled import kernel, summing
 from lake.sdss.configuration import Configuration
 
 FloatArray = npt.NDArray[np.float32]
