@@ -23,7 +23,7 @@ from lake.chunks import finished, note, place
 from lake.columns import Columns, Misfit
 from lake.errors import InputError
 from lake.formats.room import turn_over
-from lake.formats.source import content, load
+from lake.formats.source import Content, contents, load
 from lake.inputs import InputFile, RecordRole
 from lake.intake import Batch, refused
 from lake.plan import Identity, Record
@@ -155,8 +155,9 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
         written: deque[tuple[int, Future[None]]] = deque()
         # Reading and hashing stay in this one: threads that take turns wait for each other longer
         # than either takes.
+        found = stack.enter_context(contextlib.closing(contents(r.file.path for r in task.records)))
         for number, record in enumerate(task.records, 1):
-            taken.append(_read(record, role, columns, twin))
+            taken.append(_read(record, next(found), role, columns, twin))
             numbers.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
             # Lists are often views of their file: none waits for long.
@@ -185,21 +186,21 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
 
 def _read(
     record: Record,
+    found: Content | OSError,
     role: RecordRole,
     columns: Mapping[str, Columns],
     twin: Callable[[Record], Record | None] | None = None,
 ) -> Record:
-    """Read one file: its checksum, and its rows into the columns.
+    """Read what was found in one file: its checksum, and its rows into the columns.
 
     The rows of a file of the same bytes as one before, its twin, are there already.
     """
     file = record.file
-    try:
-        raw, found = content(str(file.path))
-    except OSError as error:
-        return refused(record, f"cannot be read: {error.strerror or error}")
+    if isinstance(found, OSError):
+        return refused(record, f"cannot be read: {found.strerror or found}")
+    raw, status = found
     sha256 = hashlib.sha256(raw).hexdigest()
-    if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was(found):
+    if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was(status):
         return refused(record, "was changed while it was being read")
     file = replace(file, sha256=sha256)
     record = replace(record, file=file)
@@ -308,16 +309,12 @@ def read_own(
     for start in range(0, len(files), part):
         columns = _columns(role, "own")
         taken = []
-        for path in files[start : start + part]:
-            file = InputFile(path, mission, "own", role.name, {}, 0, 0, "")
-            record = Record(file, role.version, "new")
-            try:
-                found = path.stat()
-            except OSError as error:
-                taken.append(refused(record, f"cannot be read: {error.strerror or error}"))
-                continue
-            file = replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)
-            taken.append(_read(replace(record, file=file), role, columns))
+        of_part = files[start : start + part]
+        for path, found in zip(of_part, contents(of_part), strict=True):
+            status = found[1] if isinstance(found, tuple) else None
+            size, changed = (status.st_size, status.st_mtime_ns) if status else (0, 0)
+            file = InputFile(path, mission, "own", role.name, {}, size, changed, "")
+            taken.append(_read(Record(file, role.version, "new"), found, role, columns))
         batches = _batches(columns, columns, taken)
         tables = {
             name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()

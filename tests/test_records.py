@@ -14,6 +14,7 @@ import pytest
 from lake import contracts, inputs, records
 from lake.composition import Composition
 from lake.errors import InputError
+from lake.formats import source
 from lake.home import Home, Source
 from lake.ingest import ingest
 from lake.inputs import RecordRole
@@ -386,14 +387,15 @@ def test_a_file_that_changes_while_it_is_read_is_refused(home, write, monkeypatc
     path = write("a.txt", "A,3\n")
     write("b.txt", "B,3\n")
 
-    def changed(name, content=records.content):
-        raw, found = content(name)
-        if name != str(path):
-            return raw, found
-        path.write_text("A,4\nC,5\n", encoding="utf-8")
-        return raw, path.stat()
+    def changed(paths, contents=records.contents):
+        paths = list(paths)
+        for name, (raw, found) in zip(paths, contents(paths), strict=True):
+            if name == path:
+                path.write_text("A,4\nC,5\n", encoding="utf-8")
+                found = path.stat()
+            yield raw, found
 
-    monkeypatch.setattr(records, "content", changed)
+    monkeypatch.setattr(records, "contents", changed)
     assert reasons(run(home)) == {"a.txt": "was changed while it was being read"}
     monkeypatch.undo()
 
@@ -402,19 +404,23 @@ def test_a_file_that_cannot_be_read_is_named(home, write, monkeypatch):
     path = write("a.txt", "A,3\n")
     write("b.txt", "B,3\n")
 
-    def broken(name, content=records.content):
-        return 1 / 0 if name == str(path) else content(name)
+    def broken(name, opened=source._opened):
+        return 1 / 0 if name == path else opened(name)
 
-    monkeypatch.setattr(records, "content", broken)
+    monkeypatch.setattr(source, "_opened", broken)
     with pytest.raises(ZeroDivisionError):
         ingest(home, "sdss", "R")
 
-    def denied(name):
-        raise PermissionError(13, "Permission denied")
+    def denied(name, opened=source._opened):
+        if name == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(name)
 
-    monkeypatch.setattr(records, "content", denied)
+    monkeypatch.undo()
+    monkeypatch.setattr("lake.sdss.ROLES", {"spectra": ROLE})
+    monkeypatch.setattr(source, "_opened", denied)
     outcome = ingest(home, "sdss", "R")
-    assert reasons(outcome)["a.txt"] == "cannot be read: Permission denied"
+    assert reasons(outcome) == {"a.txt": "cannot be read: Permission denied"}
 
 
 def test_a_column_that_is_not_declared_is_a_defect(home, write, monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -123,6 +124,29 @@ def test_ingest_of_1000_lite_files(kind, request, tmp_path):
                 f"  into {place} {1 / each:.0f}: {each / floor:.1f} times slower than reading"
                 f" and hashing, {theirs / each:.0f} times faster than astropy"
             )
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs to empty the system's cache")
+def test_ingest_of_files_that_are_in_no_cache(real, tmp_path):
+    """As files are when they are taken for the first time."""
+    home = Home(tmp_path)
+    least = {"reading and hashing": np.inf, "ingest": np.inf}
+    for turn in range(4):
+        home.add(Source("sdss", f"R{turn}", "spectra", (real[0].parents[1],)))
+        works = {
+            "reading and hashing": lambda: [hashlib.sha256(p.read_bytes()) for p in real],
+            "ingest": lambda release=f"R{turn}": ingest(home, "sdss", release, processes=1),
+        }
+        for name, work in works.items():
+            for path in real:
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            start = time.perf_counter()
+            work()
+            least[name] = min(least[name], time.perf_counter() - start)
+    for name, taken in least.items():
+        print(f"\n{name}: {len(real) / taken:.0f} files per second from the disk")
 
 
 @pytest.fixture(scope="module")

@@ -1,25 +1,61 @@
 import bz2
 import gzip
 import lzma
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import InputError
-from lake.formats.source import head, label, load, open_stream, unique_names
+from lake.formats import source
+from lake.formats.source import contents, head, label, load, open_stream, unique_names
 
 
 def test_gzip_is_seen_by_its_bytes(tmp_path):
     for content in (b"some bytes", gzip.compress(b"some bytes")):
         path = tmp_path / "file.txt"
         path.write_bytes(content)
-        for source in (path, str(path), content):
-            assert load(source) == b"some bytes"
-            assert head(source, 4) == b"some"
-            with open_stream(source) as stream:
+        for each in (path, str(path), content):
+            assert load(each) == b"some bytes"
+            assert head(each, 4) == b"some"
+            with open_stream(each) as stream:
                 assert stream.read() == b"some bytes"
         assert load(path, mapped=True)[:4] == b"some"
+
+
+def test_contents_come_in_turn_and_leave_no_file_open(tmp_path, monkeypatch):
+    """Far more files than are opened ahead; one is away, one is a folder."""
+    paths = [tmp_path / f"{i}" for i in range(100)]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes([number]) * number)
+    paths[40].unlink()
+    paths[60].unlink()
+    paths[60].mkdir()
+    descriptors = []
+
+    def noted(path, opened=source._opened):
+        descriptors.append(opened(path))
+        return descriptors[-1]
+
+    monkeypatch.setattr(source, "_opened", noted)
+    for number, found in enumerate(contents(paths)):
+        if number in (40, 60):
+            assert isinstance(found, OSError)
+            continue
+        raw, status = found
+        assert raw == bytes([number]) * number
+        assert status.st_size == number
+    assert number == 99
+    whole = len(descriptors)
+    begun = contents(paths)
+    next(begun)
+    assert len(descriptors) > whole + 1
+    begun.close()
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(descriptor)
+    assert list(contents([])) == []
 
 
 def test_what_cannot_be_read_names_the_file(tmp_path):
