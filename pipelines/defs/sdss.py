@@ -114,8 +114,8 @@ def preprocessing(context: dg.AssetExecutionContext, home: lake.Home, release: s
     shown: dict[str, Mapping[str, Any]] = {name: counts}
 
     def parts() -> Iterator[tuple[str, pa.Table]]:
-        for spectra in _raw(home, release):
-            made, log = preprocess_table(spectra, spectra, RECIPES[RECIPE], now())
+        for spectra, about in _raw(home, release):
+            made, log = preprocess_table(spectra, about, RECIPES[RECIPE], now())
             counts["preprocessed"] += made.num_rows
             counts["left out"] += spectra.num_rows - made.num_rows
             progress.report(f"sdss {release}: preprocessed spectra", counts["preprocessed"])
@@ -141,21 +141,29 @@ def lines_found(context: dg.AssetExecutionContext, home: lake.Home, release: str
     return Computed(parts())
 
 
-#: What preprocessing needs of a spectrum: lists that are not asked for are not read.
+#: What preprocessing needs of a spectrum and to know about it: other lists are not read.
+_READ = [
+    "release", "spec_id", "wavelength_grid", "coeff0", "coeff1", "crval1", "cd1_1", "wavelength",
+    "flux", "ivar", "and_mask", "file_sha256",
+]  # fmt: skip
+_KNOWN = ["z_or_rv_kms", "at_rest", "ebv_sfd", "wavelength_frame"]
 RAW = (
-    "SELECT s.release, s.spec_id, s.wavelength_grid, s.coeff0, s.coeff1, s.crval1, s.cd1_1,"
-    " s.wavelength, s.flux, s.ivar, s.and_mask, s.file_sha256,"
-    " m.z_or_rv_kms, m.at_rest, m.ebv_sfd, m.wavelength_frame FROM sdss.spectra AS s"
-    " JOIN sdss.spectra_metadata AS m ON m.release = s.release AND m.spec_id = s.spec_id"
-    " WHERE s.release = ?"
+    f"SELECT {', '.join(f's.{n}' for n in _READ)}, {', '.join(f'm.{n}' for n in _KNOWN)}"
+    " FROM sdss.spectra AS s JOIN sdss.spectra_metadata AS m"
+    " ON m.release = s.release AND m.spec_id = s.spec_id WHERE s.release = ?"
 )
 PREPROCESSED = f"SELECT * FROM sdss.preprocessed_spectra WHERE release = ? AND recipe = '{RECIPE}'"
 
 
-def _raw(home: lake.Home, release: str) -> Iterator[pa.Table]:
-    """Spectra of a release with what their preprocessing needs to know, a part at a time."""
-    for batch in home.store.sql(RAW, [release], apart=True).to_arrow_reader(_PART):
-        yield pa.Table.from_batches([batch])
+def _raw(home: lake.Home, release: str) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Spectra of a release and what is known about them, a part at a time."""
+    about = (
+        f"SELECT release, spec_id, {', '.join(_KNOWN)} FROM sdss.spectra_metadata"
+        " WHERE release = ? AND spec_id IN (SELECT unnest(?))"
+    )
+    for batch in home.store.scan("sdss.spectra", {"release": release}, _READ, size=_PART):
+        known = home.store.arrow(about, [release, batch["spec_id"].to_pylist()])
+        yield pa.Table.from_batches([batch]), known
 
 
 def preprocessed(home: lake.Home, release: str) -> Iterator[pa.Table]:
