@@ -19,6 +19,11 @@ WHERE c.database_name = 'lake' AND (m.description IS NULL OR length(m.descriptio
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def new_lakes():
+    """Made from nothing, as anywhere but in tests."""
+
+
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("home") / "lake")

@@ -62,6 +62,11 @@ def tree(directory: Path) -> list[str]:
     return sorted(str(p.relative_to(directory)) for p in directory.rglob("*.parquet"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def new_lakes():
+    """Made from nothing, as anywhere but in tests."""
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Store:
     made = Store(tmp_path_factory.mktemp("home") / "lake")

@@ -15,6 +15,8 @@ import pytest
 import lake
 from lake import contracts
 
+#: What is run: it has a commit of each kind. The rest of a release is made as this is.
+MADE = "csc.class_probabilities"
 ROWS = "name,obsid,ra,dec\n2CXO J000001.0+000001,1,10.5,20.5\n2CXO J000002.0+000002,2,11.5,-21.5\n"
 #: When and at which snapshot something was made differs from run to run.
 _OF_THE_RUN = ("snapshot", "ingested_at", "committed_at", "made_at", "created_at")
@@ -29,7 +31,7 @@ _RUN = (
 
 def start(home: Path, log: str) -> multiprocessing.Process:
     """Begin `lacus run` in a process of its own; what it says goes to a file."""
-    words = ["--home", str(home), "run"]
+    words = ["--home", str(home), "run", MADE]
     process = _FORKS.Process(
         target=exec, args=(_RUN.format(log=str(home.parent / log), words=words),)
     )
