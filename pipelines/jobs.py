@@ -17,6 +17,7 @@ from lake.freshness import base_tables
 from lake.plan import describe, plan
 from pipelines import checks, metadata
 from pipelines.assets import Derivation
+from pipelines.dagster_files import held_open
 from pipelines.defs import derivations
 from pipelines.partitions import RELEASES
 
@@ -116,10 +117,11 @@ def instance(home: lake.Home) -> Iterator[dg.DagsterInstance]:
     before = dict(os.environ)
     os.environ.update(environment(home))
     try:
-        with filelock.FileLock(home.dagster / ".lock"):  # two would make the same tables
-            opened = dg.DagsterInstance.from_config(str(home.dagster))
-        with opened:
-            yield opened
+        with held_open():
+            with filelock.FileLock(home.dagster / ".lock"):  # two would make the same tables
+                opened = dg.DagsterInstance.from_config(str(home.dagster))
+            with opened:
+                yield opened
     except (dg.DagsterError, SQLAlchemyError, yaml.YAMLError) as error:
         if disk.is_full(home.dagster, error):
             raise lake.LacusError(f"{home.dagster}: no space is left on the disk") from error
