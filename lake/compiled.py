@@ -5,7 +5,6 @@ of array, and kept on the disk. Kernels go through one spectrum after another, s
 work on stays in the cache of a core, and let other threads run beside them.
 """
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +23,10 @@ def summing(function: Callable[..., float]) -> Any:
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     # A division by zero is none that has to be looked for: loops over pixels become vectors.
-    compiled = njit(nogil=True, error_model="numpy", **options)(function)
-    # Where neither the folder of the source nor one of the user's can be written to, it is compiled
-    # anew in every process.
-    with contextlib.suppress(RuntimeError):
-        compiled.enable_caching()
-    return compiled
+    options |= {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:
+        # Neither the folder of the source nor one of the user's can be written to: it is compiled
+        # anew in every process.
+        return njit(**options)(function)

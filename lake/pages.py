@@ -30,6 +30,8 @@ _KINDS = (pa.float32(), pa.int32(), pa.bool_())
 _CODECS = {"LZ4": "lz4_raw", "SNAPPY": "snappy", "UNCOMPRESSED": None, "ZSTD": "zstd"}
 _DATA_PAGE = 0
 _PLAIN, _RLE, _SPLIT = 0, 3, 9
+#: Pixels of an array, whose offsets are int32.
+_MOST = np.iinfo(np.int32).max
 #: Definition levels of a list that is null, of one without pixels, and of a pixel.
 _NULL, _EMPTY, _PIXEL = 0, 1, 3
 
@@ -68,9 +70,13 @@ def lists(file: pq.ParquetFile, content: pa.Buffer, group: int, name: str) -> pa
     kind = file.schema_arrow.field(name).type
     if not pa.types.is_list(kind) or kind.value_type not in _KINDS:
         return None
-    columns = [file.schema.column(i) for i in range(len(file.schema))]
-    number = next(i for i, c in enumerate(columns) if c.path.startswith(f"{name}."))
-    if columns[number].max_definition_level != _PIXEL:
+    paths = [file.schema.column(i).path for i in range(len(file.schema))]
+    path = f"{name}.list.{kind.value_field.name}"
+    # Names may hold dots, and Arrow reads other layouts of lists, too.
+    if paths.count(path) != 1:
+        return None
+    number = paths.index(path)
+    if file.schema.column(number).max_definition_level != _PIXEL:
         return None
     rows = file.metadata.row_group(group)
     try:
@@ -83,6 +89,8 @@ def _list_array(
     kind: pa.ListType, rows: int, chunk: pq.ColumnChunkMetaData, content: pa.Buffer
 ) -> pa.ListArray:
     """Put together what the pages of a column hold."""
+    if not 0 <= rows <= chunk.num_values <= _MOST:
+        raise _Other
     boolean = kind.value_type == pa.bool_()
     whole = pa.allocate_buffer(chunk.num_values * (1 if boolean else 4))
     pixels = np.frombuffer(whole, np.bool_ if boolean else np.uint32)
@@ -192,6 +200,8 @@ def _header(content: memoryview, depth: int = 3) -> tuple[dict[int, Any], int]:
         nonlocal at
         value = shift = 0
         while True:
+            if shift > 28:
+                raise _Other
             byte = content[at]
             value |= (byte & 127) << shift
             at, shift = at + 1, shift + 7

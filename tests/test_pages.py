@@ -102,6 +102,29 @@ def test_other_pages_are_left_to_arrow(options, tmp_path):
     assert read(path) == {"flux": [None]}
 
 
+def test_names_with_dots_are_those_of_other_columns(tmp_path):
+    path = tmp_path / "lists.parquet"
+    kinds = {"flux.list": pa.float32(), "flux.list.element": pa.bool_(), "flux": pa.float32()}
+    rng = np.random.default_rng(0)
+    lists = {name: column(kind, [2, 3], rng) for name, kind in kinds.items()}
+    pq.write_table(pa.table(lists), path, use_dictionary=False)
+    assert all(array is not None for (array,) in read(path).values())
+    inner = pa.array([{"flux": [1.0]}], pa.struct({"flux": pa.list_(pa.float32())}))
+    outer = pa.array([[2.0]], pa.list_(pa.float32()))
+    pq.write_table(pa.table({"of": inner, "of.flux": outer}), path, use_dictionary=False)
+    assert read(path) == {"of": [None], "of.flux": [None]}
+
+
+def test_numbers_that_are_repeated_by_themselves_are_left_to_arrow():
+    """As older writers make lists; Arrow writes none."""
+    root, flux = b"\x48\x06schema\x15\x02\x00", b"\x15\x08\x25\x04\x18\x04flux\x00"
+    footer = b"\x15\x02\x19\x2c" + root + flux + b"\x16\x00\x19\x0c\x00"
+    content = pa.py_buffer(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pq.ParquetFile(content) as file:
+        assert pa.types.is_list(file.schema_arrow.field("flux").type)
+        assert pages.lists(file, content, 0, "flux") is None
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -143,3 +166,30 @@ def test_damaged_pages_are_left_to_arrow(seed, tmp_path):
                 if array is not None:
                     array.validate(full=True)
     assert left > 0
+
+
+@pytest.mark.parametrize("number", ["uncompressed", "compressed", "slots"])
+def test_numbers_beyond_all_bounds_are_left_to_arrow(number, tmp_path):
+    """The header of a page as small as here holds numbers of one byte, from its fourth on."""
+    path = tmp_path / "lists.parquet"
+    small = pa.table({"flux": pa.array([[1.0], [2.0]], pa.list_(pa.float32()))})
+    pq.write_table(small, path, use_dictionary=False, compression="zstd", write_statistics=False)
+    whole = path.read_bytes()
+    with pq.ParquetFile(path) as file:
+        chunk = file.metadata.row_group(0).column(0)
+        place = chunk.data_page_offset + {"uncompressed": 3, "compressed": 5, "slots": 8}[number]
+        damaged = whole[:place] + b"\xfe" * 10 + b"\x01" + whole[place + 1 :]
+        assert pages.lists(file, pa.py_buffer(whole), 0, "flux") is not None
+        assert pages.lists(file, pa.py_buffer(damaged), 0, "flux") is None
+
+
+def test_more_lists_than_levels_are_left_to_arrow(tmp_path):
+    path = tmp_path / "lists.parquet"
+    pq.write_table(table([1, 2]), path, use_dictionary=False)
+    kind, content = pa.list_(pa.float32()), pa.py_buffer(path.read_bytes())
+    with pq.ParquetFile(path) as file:
+        chunk = file.metadata.row_group(0).column(1)
+        assert len(pages._list_array(kind, 2, chunk, content)) == 2
+        for rows in (-1, 3, 1 << 62):
+            with pytest.raises(pages._Other):
+                pages._list_array(kind, rows, chunk, content)

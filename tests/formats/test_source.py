@@ -1,7 +1,9 @@
 import bz2
+import errno
 import gzip
 import lzma
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -56,6 +58,45 @@ def test_contents_come_in_turn_and_leave_no_file_open(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="descriptor"):
             os.fstat(descriptor)
     assert list(contents([])) == []
+
+
+def test_files_are_read_though_few_can_be_open(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{i}" for i in range(50)]
+    for path in paths:
+        path.write_text(path.name, encoding="utf-8")
+    open_now = set()
+
+    def opened(path, opened=source._opened):
+        if len(open_now) == 5:
+            raise OSError(errno.EMFILE, "Too many open files")
+        open_now.add(descriptor := opened(path))
+        return descriptor
+
+    def taken(descriptor, taken=source._taken):
+        open_now.remove(descriptor)
+        return taken(descriptor)
+
+    monkeypatch.setattr(source, "_opened", opened)
+    monkeypatch.setattr(source, "_taken", taken)
+    assert [raw for raw, _ in contents(paths)] == [path.name.encode() for path in paths]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+def test_a_pipe_is_read_in_large_pieces(tmp_path, monkeypatch):
+    path, whole, reads = tmp_path / "pipe", bytes(range(256)) * 400, []
+    os.mkfifo(path)
+
+    def noted(descriptor, size, read=os.read):
+        reads.append(size)
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", noted)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(path.write_bytes, whole)
+        [(raw, _)] = contents([path])
+        writing.result()
+    assert raw == whole
+    assert len(reads) < 100
 
 
 def test_what_cannot_be_read_names_the_file(tmp_path):
