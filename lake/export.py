@@ -1,6 +1,7 @@
 """What goes out of the lake: one table, one file or folder, with its origin inside."""
 
 import glob
+import re
 import secrets
 import shutil
 import time
@@ -17,6 +18,7 @@ from lake.errors import LacusError, UsageError
 from lake.formats.columns import metadata
 
 _PARTIAL_LIFE_S = 86_400.0
+_FRAME = re.compile(r"\b(?:ICRS|FK5)\b")
 
 
 class Batches(Protocol):
@@ -216,9 +218,16 @@ def _infos(origin: Origin) -> list[tuple[str, str]]:
 
 
 def _frame(schema: pa.Schema) -> str | None:
-    """Reference system of the positions; all that the lake holds are ICRS."""
-    ucds = [(metadata(field, b"ucd") or "").lower() for field in schema]
-    return "ICRS" if any(ucd.startswith("pos.eq") for ucd in ucds) else None
+    """Reference system of the positions, as their descriptions name it.
+
+    None where they name several or none; positions without a description are taken as ICRS.
+    """
+    frames = set()
+    for field in schema:
+        if (metadata(field, b"ucd") or "").lower().startswith("pos.eq"):
+            found = _FRAME.search(metadata(field, b"description") or "ICRS")
+            frames.add(found[0] if found else None)
+    return frames.pop() if len(frames) == 1 else None
 
 
 def _with_positions(schema: pa.Schema) -> pa.Schema:

@@ -156,6 +156,28 @@ def test_votable_has_its_origin_and_its_reference_system(tmp_path):
     assert n.ref is None
 
 
+@pytest.mark.parametrize(
+    ("said", "system", "equinox"),
+    [
+        ("Right ascension, ICRS", "ICRS", None),
+        ("Right ascension of the pointing (RA_PNT), FK5", "eq_FK5", "J2000"),
+        ("Right ascension (RA_OBJ), in the frame that the header names", None, None),
+    ],
+)
+def test_positions_are_in_the_frame_that_their_description_names(tmp_path, said, system, equinox):
+    from astropy.io import fits, votable
+
+    field = pa.field("ra_x", pa.float64(), metadata={"ucd": "pos.eq.ra", "description": said})
+    table = pa.table([[1.0]], schema=pa.schema([field]))
+    for name in ("out.vot", "out.fits"):
+        export(table, tmp_path / name, ORIGIN)
+    document = votable.parse(tmp_path / "out.vot", verify="exception")
+    systems = [(c.system, c.equinox) for c in document.resources[0].coordinate_systems]
+    assert systems == ([(system, equinox)] if system else [])
+    frame = fits.getheader(tmp_path / "out.fits", 1).get("RADESYS")
+    assert frame == (system.removeprefix("eq_") if system else None)
+
+
 class TestFits:
     def test_astropy_sees_the_same_table(self, table, tmp_path):
         from astropy.io import fits
