@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -303,7 +304,7 @@ def _fits(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, orig
     cards: list[tuple[str, str | int, str]] = [
         ("EXTNAME", "TABLE", ""),
         ("TITLE", origin.title, ""),
-        ("DATE", origin.created, "UTC"),
+        ("DATE", _fits_time(origin.created), "UTC"),
         ("CREATOR", origin.software, ""),
         ("QUERY", origin.query, ""),
     ]
@@ -316,6 +317,11 @@ def _fits(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, orig
     return write_fits(
         batches, schema, path, cards=cards, compress=path.name.lower().endswith(".gz")
     )
+
+
+def _fits_time(text: str) -> str:
+    """ISO 8601 time as FITS writes UTC: without a zone (FITS Standard 4.0, section 4.4.2.1)."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _csv(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin) -> int:
