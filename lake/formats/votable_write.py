@@ -75,7 +75,8 @@ def write_votable(
     infos : sequence of (name, value)
         INFO elements of the resource, such as its data origin.
     coosys : str, optional
-        Reference system (``"ICRS"``, ``"FK5"``: J2000) of the columns whose UCD starts with ``pos.eq``.
+        Reference system (``"ICRS"``, or ``"FK5"``, which is that of J2000) of the columns whose
+        UCD starts with ``pos.eq``.
 
     Returns
     -------
