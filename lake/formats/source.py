@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import itertools
 import mmap
 import os
 import zlib
@@ -22,9 +23,6 @@ Content = tuple[bytes, os.stat_result]
 #: Files that are opened ahead, and how much of each is fetched.
 _AHEAD = 16
 _AHEAD_BYTES = 1 << 22
-
-#: Pipes hold no more at once.
-_PIPE_BYTES = 1 << 16
 
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_FAULTS = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -113,15 +111,23 @@ def contents(paths: Iterable[str | os.PathLike[str]]) -> Generator[Content | OSE
     tuple of bytes and os.stat_result, or OSError
         As from `content`; the error says why a file cannot be read.
     """
-    waiting = deque[int | Path]()
+    left, waiting = iter(paths), deque[int | OSError]()
     try:
-        for path in paths:
-            waiting.append(_announced(path))
-            # One that cannot be opened is tried again when no other file is open.
-            while waiting and (len(waiting) == _AHEAD or isinstance(waiting[-1], Path)):
-                yield _found(waiting.popleft())
-        while waiting:
-            yield _found(waiting.popleft())
+        while True:
+            for path in itertools.islice(left, _AHEAD - len(waiting)):
+                try:
+                    waiting.append(_announced(path))
+                except OSError as error:
+                    waiting.append(error)
+            if not waiting:
+                return
+            found: Content | int | OSError = waiting.popleft()
+            if isinstance(found, int):
+                try:
+                    found = _taken(found)
+                except OSError as error:
+                    found = error
+            yield found
     finally:
         for each in waiting:
             if isinstance(each, int):
@@ -132,26 +138,13 @@ def _opened(path: str | os.PathLike[str]) -> int:
     return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
 
-def _announced(path: str | os.PathLike[str]) -> int | Path:
-    """Open a file that will be read soon; of a long one the system fetches the rest in time.
-
-    The path comes back if it cannot be opened, as when too many files are open.
-    """
-    try:
-        descriptor = _opened(path)
-    except OSError:
-        return Path(path)
+def _announced(path: str | os.PathLike[str]) -> int:
+    """Open a file that will be read soon; of a long one the system fetches the rest in time."""
+    descriptor = _opened(path)
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):  # what is no file on a disk need not be fetched
             os.posix_fadvise(descriptor, 0, _AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
     return descriptor
-
-
-def _found(file: int | Path) -> Content | OSError:
-    try:
-        return _taken(file) if isinstance(file, int) else content(file)
-    except OSError as error:
-        return error
 
 
 def _taken(descriptor: int) -> Content:
@@ -160,7 +153,7 @@ def _taken(descriptor: int) -> Content:
         size = os.fstat(descriptor).st_size + 1
         # The system reads less at once than the largest files hold, and knows no size of pipes.
         parts = [os.read(descriptor, size)]
-        while more := os.read(descriptor, max(size, _PIPE_BYTES)):
+        while more := os.read(descriptor, size):
             parts.append(more)
         return b"".join(parts) if len(parts) > 1 else parts[0], os.fstat(descriptor)
     finally:
