@@ -1,11 +1,13 @@
 """What goes out of the lake: one table, one file or folder, with its origin inside."""
 
 import glob
+import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +19,7 @@ from lake.errors import LacusError, UsageError
 from lake.formats.columns import metadata
 
 _PARTIAL_LIFE_S = 86_400.0
+_FRAME = re.compile(r"\b(?:ICRS|FK5)\b")
 
 
 class Batches(Protocol):
@@ -216,9 +219,16 @@ def _infos(origin: Origin) -> list[tuple[str, str]]:
 
 
 def _frame(schema: pa.Schema) -> str | None:
-    """Reference system of the positions; all that the lake holds are ICRS."""
-    ucds = [(metadata(field, b"ucd") or "").lower() for field in schema]
-    return "ICRS" if any(ucd.startswith("pos.eq") for ucd in ucds) else None
+    """Reference system of the positions, as their descriptions name it.
+
+    None where they name several or none; positions without a description are taken as ICRS.
+    """
+    frames = set()
+    for field in schema:
+        if (metadata(field, b"ucd") or "").lower().startswith("pos.eq"):
+            found = _FRAME.search(metadata(field, b"description") or "ICRS")
+            frames.add(found[0] if found else None)
+    return frames.pop() if len(frames) == 1 else None
 
 
 def _with_positions(schema: pa.Schema) -> pa.Schema:
@@ -294,7 +304,7 @@ def _fits(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, orig
     cards: list[tuple[str, str | int, str]] = [
         ("EXTNAME", "TABLE", ""),
         ("TITLE", origin.title, ""),
-        ("DATE", origin.created, "UTC"),
+        ("DATE", _fits_time(origin.created), "UTC"),
         ("CREATOR", origin.software, ""),
         ("QUERY", origin.query, ""),
     ]
@@ -307,6 +317,11 @@ def _fits(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, orig
     return write_fits(
         batches, schema, path, cards=cards, compress=path.name.lower().endswith(".gz")
     )
+
+
+def _fits_time(text: str) -> str:
+    """ISO 8601 time as FITS writes UTC: without a zone (FITS Standard 4.0, section 4.4.2.1)."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _csv(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, origin: Origin) -> int:

@@ -13,7 +13,7 @@ _NAMES = ("ducklake", "sqlite_scanner")
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB of its own, in memory, that has what a lake needs.
+    """Open a DuckDB of its own, in memory, that has what a lake needs; its times are UTC.
 
     Extensions from wheels are loaded without a look at their signatures, which takes longer than
     all else that opens a lake: they came as DuckDB's own code did. Whatever is loaded later on is
@@ -30,6 +30,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     try:
         missing = {name: why for name in _NAMES if (why := _load(connection, name))}
         connection.execute("SET allow_unsigned_extensions = false")
+        # Else that of the machine: days would begin, and text of times differ, from place to place.
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
         for name, why in missing.items():
             _install(connection, name, why)
     except BaseException:

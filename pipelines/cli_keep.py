@@ -104,7 +104,7 @@ def _ingested(home: lake.Home) -> dict[str, datetime]:
     rows = home.sql(
         "SELECT mission, release, max(ingested_at) FROM meta.files GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    return {f"{mission}:{release}": at.replace(tzinfo=UTC) for mission, release, at in rows}
+    return {f"{mission}:{release}": at for mission, release, at in rows}
 
 
 def _ago(at: datetime) -> str:

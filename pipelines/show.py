@@ -113,6 +113,7 @@ def arrow(data: pa.Table, form: Format) -> None:
         # DuckDB draws its own box, which those who use its shell know.
         width = max(out.width, 60) if out.is_terminal else _ANY_WIDTH
         with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
             connection.from_arrow(data).show(max_width=width, max_rows=_SHOWN_ROWS, null_value="")
 
 

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,37 @@ def test_votable_has_its_origin_and_its_reference_system(tmp_path):
     assert n.ref is None
 
 
+@pytest.mark.parametrize(
+    ("said", "system", "equinox"),
+    [
+        ("Right ascension, ICRS", "ICRS", None),
+        ("Right ascension of the pointing (RA_PNT), FK5", "eq_FK5", "J2000"),
+        ("Right ascension (RA_OBJ), in the frame that the header names", None, None),
+    ],
+)
+def test_positions_are_in_the_frame_that_their_description_names(tmp_path, said, system, equinox):
+    from astropy.io import fits, votable
+
+    field = pa.field("ra_x", pa.float64(), metadata={"ucd": "pos.eq.ra", "description": said})
+    table = pa.table([[1.0]], schema=pa.schema([field]))
+    for name in ("out.vot", "out.fits"):
+        export(table, tmp_path / name, ORIGIN)
+    document = votable.parse(tmp_path / "out.vot", verify="exception")
+    systems = [(c.system, c.equinox) for c in document.resources[0].coordinate_systems]
+    assert systems == ([(system, equinox)] if system else [])
+    frame = fits.getheader(tmp_path / "out.fits", 1).get("RADESYS")
+    assert frame == (system.removeprefix("eq_") if system else None)
+
+
+@pytest.mark.parametrize("created", ["2026-01-02T03:04:05+00:00", "2026-01-02T05:04:05+02:00"])
+def test_fits_says_when_it_was_made_as_fits_writes_times(tmp_path, created):
+    from astropy.io import fits
+
+    path = tmp_path / "out.fits"
+    export(pa.table({"x": [1]}), path, replace(ORIGIN, created=created))
+    assert fits.getheader(path, 1)["DATE"] == "2026-01-02T03:04:05"
+
+
 class TestFits:
     def test_astropy_sees_the_same_table(self, table, tmp_path):
         from astropy.io import fits
@@ -298,6 +330,23 @@ def test_json_says_where_it_comes_from_and_has_no_nan(table, tmp_path):
     assert (read["origin"]["snapshot"], read["origin"]["releases"]) == (7, ["csc:CSC2.0"])
     assert read["columns"][1] == {"name": "ra", "type": "double", **UNITS["ra"]}
     assert (read["rows"][1]["ra"], read["rows"][0]["when"]) == (None, "2024-01-02T03:04:05.000000")
+
+
+def test_latex_keeps_the_time_of_day_and_parts_a_factor_from_its_unit(tmp_path):
+    path = tmp_path / "out.tex"
+    about = {
+        "start": ("d", "time.start;obs"),
+        "stop": ("s", "time.end;obs"),
+        "flux": ("10**-17erg.s**-1", "phot.flux"),
+    }
+    fields = [
+        pa.field(name, pa.float64(), metadata={"unit": unit, "ucd": ucd})
+        for name, (unit, ucd) in about.items()
+    ]
+    export(pa.table([[55000.12345], [5.1e8 + 0.25], [2.0]], pa.schema(fields)), path, ORIGIN)
+    lines = path.read_text().splitlines()
+    assert r"55000.12345 & 510000000.250 & 2" in lines
+    assert any(r"($\mathrm{10^{-17}\,erg\,s^{-1}}$)" in line for line in lines)
 
 
 def test_latex_is_a_deluxetable(table, tmp_path):

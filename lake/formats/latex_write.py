@@ -47,7 +47,7 @@ def write_latex(
 
     Nulls and NaN are ``\nodata``. Floats are shown by their display format, probabilities
     (UCD ``stat.probability``, or names that start with ``p_``) to 3 decimals, degrees to 6,
-    others to 6 significant figures.
+    points in time to 5 (days) or 3 (seconds), others to 6 significant figures.
 
     Parameters
     ----------
@@ -103,8 +103,12 @@ def _form(field: pa.Field) -> Display:
     probability = "stat.probability" in (metadata(field, b"ucd") or "")
     if probability or field.name.startswith("p_"):
         return Display("F", None, 3)
-    if metadata(field, b"unit") == "deg":
+    unit = metadata(field, b"unit")
+    if unit == "deg":
         return Display("F", None, 6)
+    # Points in time have many digits before those that tell them apart.
+    if (metadata(field, b"ucd") or "").startswith(("time.start", "time.end", "time.epoch")):
+        return Display("F", None, 5 if unit == "d" else 3)
     return Display("G", None, 6)
 
 
@@ -150,7 +154,8 @@ def _unit(field: pa.Field) -> str:
     if not unit:
         return ""
     # Units come as VOUnits: a point for the product, ** for the power.
-    parts = re.sub(r"\*\*(-?\d+)", r"^{\1}", unit)
+    parts = re.sub(r"^(10\*\*-?\d+)(?=[A-Za-z])", r"\1.", unit)
+    parts = re.sub(r"\*\*(-?\d+)", r"^{\1}", parts)
     if parts != unit and re.fullmatch(r"[A-Za-z0-9.^{}\-]+", parts):
         return rf"($\mathrm{{{parts.replace('.', chr(92) + ',')}}}$)"
     return f"({escape(unit)})"

@@ -31,6 +31,8 @@ from lake.formats.votable_rows import (
 Serialization = Literal["binary2", "tabledata"]
 Infos = Sequence[tuple[str, str]]
 
+# VOTable 1.4 has its own names of systems, and no equinox by default.
+_SYSTEMS: dict[str, dict[str, str | None]] = {"FK5": {"system": "eq_FK5", "equinox": "J2000"}}
 _ILLEGAL_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
@@ -73,7 +75,8 @@ def write_votable(
     infos : sequence of (name, value)
         INFO elements of the resource, such as its data origin.
     coosys : str, optional
-        Reference system (``"ICRS"``) of the columns whose UCD starts with ``pos.eq``.
+        Reference system (``"ICRS"``, or ``"FK5"``, which is that of J2000) of the columns whose
+        UCD starts with ``pos.eq``.
 
     Returns
     -------
@@ -198,7 +201,8 @@ def _document(
     )
     opening += "".join(f"<INFO{_attributes(name=key, value=value)}/>\n" for key, value in infos)
     if coosys:
-        opening += f'<COOSYS ID="system"{_attributes(system=coosys)}/>\n'
+        known = _SYSTEMS.get(coosys, {"system": coosys})
+        opening += f'<COOSYS ID="system"{_attributes(**known)}/>\n'
     opening += f"<TABLE{_attributes(name=name)}>\n"
     if description:
         opening += f"<DESCRIPTION>{escape(_text(description))}</DESCRIPTION>\n"

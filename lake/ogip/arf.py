@@ -11,7 +11,7 @@ import numpy.typing as npt
 from lake.errors import InputError
 from lake.formats.fits_hdu import HDU
 from lake.ogip.containers import EffectiveArea
-from lake.ogip.keywords import area_factor, file_name, instrument, number, text
+from lake.ogip.keywords import area_factor, file_name, holds_time, instrument, number, text
 from lake.ogip.numbers import about, energies, exact, numbers, scalars, unit_of
 
 
@@ -48,6 +48,8 @@ def read(hdu: HDU) -> Areas:
     factor = area_factor(unit)
     if factor is None:
         warnings.append(f"SPECRESP has the unit {unit!r}: taken as cm2")
+    elif holds_time(unit):
+        warnings.append(f"SPECRESP has the unit {unit!r}: an exposure is in the area")
     values = numbers(hdu, "SPECRESP")
     columns["specresp"] = values if factor in (None, 1.0) else values.astype(np.float64) * factor
     if factor in (None, 1.0) and exact(hdu, "SPECRESP", values):

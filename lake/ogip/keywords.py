@@ -14,6 +14,8 @@ _NO_FILE = ("", "NONE", "NULL", "N/A", "%MATCH%")
 _TO_KEV = {"KEV": 1.0, "EV": 1e-3, "MEV": 1e3, "GEV": 1e6, "TEV": 1e9}
 #: A square of a length at the head of a unit: cm2, m**2, mm^2, cm+2.
 _SQUARE = re.compile(r"\[?([a-z]?)m(?:\*\*|\^|\+)?\(?2(?!\d)", re.IGNORECASE)
+#: A time that an area is multiplied with, as in cm2 s.
+_TIMES_TIME = re.compile(r"[\s.*][km]?s(?:ec|econds?)?\b", re.IGNORECASE)
 #: Factor from metres with a prefix, squared, to cm2.
 _TO_CM2 = {"": 1e4, "c": 1.0, "d": 1e2, "m": 1e-2, "k": 1e10}
 
@@ -87,3 +89,8 @@ def area_factor(unit: str | None) -> float | None:
     """Factor from a unit of area to cm2, whatever it is multiplied with; None if it is none."""
     square = _SQUARE.match((unit or "").strip())
     return _TO_CM2.get(square[1].lower()) if square else None
+
+
+def holds_time(unit: str) -> bool:
+    """Whether a unit of area is one of area times time."""
+    return _TIMES_TIME.search(unit) is not None

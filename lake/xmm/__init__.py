@@ -44,12 +44,12 @@ ROLES = {
         table="xmm.images",
         records=exposure.records,
         suffixes=(".fits", ".fit", ".fts", ".ftz", ".ds"),
-        # An event list says where its exposure looked, too, but has no picture.
+        # An exposure map or event list says where its exposure looked, too, but is no image.
         yields="counts IS NULL",
         options={
             "sas_compatible": "yes: round detector pixels of these exposures as the SAS does",
         },
-        version=2,
+        version=3,
     ),
     "control": RecordRole(
         name="control",

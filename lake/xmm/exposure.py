@@ -261,7 +261,9 @@ def _image(hdu: HDU, keywords: Keywords) -> dict[str, Any]:
         if axis is not None:
             out |= {f"image_{name}": axis[0], f"image_{name}_step": axis[2]}
     if pixels is not None:
-        out["counts"] = pixels.astype("f4").ravel()
+        content = (keywords.text("CONTENT") or "").upper()
+        name = "exposure_map" if "EXPOSURE MAP" in content else "counts"
+        out[name] = pixels.astype("f4").ravel()
     return out
 
 

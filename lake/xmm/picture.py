@@ -40,7 +40,7 @@ _EDGES: dict[str, tuple[Floats, tuple[tuple[int, int], ...]]] = {
 
 _OBSERVED = """
 SELECT o.*, i.image_x, i.image_y, i.image_x_step, i.image_y_step, i.image_width, i.image_height,
-  i.counts
+  coalesce(i.counts, i.exposure_map) AS pixels
 FROM xmm.observations AS o JOIN xmm.images AS i USING (release, obsid, exposure)
 WHERE o.release = ? AND o.obsid = ? ORDER BY o.exposure LIMIT ?
 """
@@ -88,13 +88,13 @@ def draw(home: Home, release: str, obsid: str) -> "Figure":
         height = 0.5 * TWO_COLUMNS * exposures.num_rows + 0.3
         figure = Figure(figsize=(TWO_COLUMNS, height), layout="constrained")
         panels = figure.subplots(exposures.num_rows, 2, squeeze=False)
-        columns = exposures.drop_columns(["counts"]).to_pylist()
+        columns = exposures.drop_columns(["pixels"]).to_pylist()
         for row, (exposure, (left, right)) in enumerate(zip(columns, panels, strict=True)):
             sky, detector = sky_of(exposure), frame_of(exposure)
             mine = regions.filter(pc.equal(regions["exposure"], exposure["exposure"]))
-            counts = exposures["counts"][row].values
-            _draw_image(left, exposure, counts, lambda x, y: (x, y))
-            _draw_image(right, exposure, counts, partial(detector.of_sky_pixels, sky))
+            pixels = exposures["pixels"][row].values
+            _draw_image(left, exposure, pixels, lambda x, y: (x, y))
+            _draw_image(right, exposure, pixels, partial(detector.of_sky_pixels, sky))
             for axes, frame in ((left, "sky"), (right, "det")):
                 chosen = mine.filter(pc.equal(mine["frame"], frame))
                 for number, mask in enumerate(masks):

@@ -163,6 +163,17 @@ def test_equally_near_objects_are_taken_by_catalogue_and_row(tables):
     assert labels_of(tables) == {("A", 1): "QSO"}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_equal_rows_of_two_files_are_taken_in_one_order(tables, order):
+    insert(tables, "csc.detections", [complete()])
+    rows = [
+        label("AGN", 1) | {"main_id": "x", "file_sha256": "b"},
+        label("QSO", 1) | {"main_id": "y", "file_sha256": "a"},
+    ]
+    insert(tables, "csc.labels", rows[::order])
+    assert labels_of(tables) == {("A", 1): "QSO"}
+
+
 def test_an_object_without_type_gives_no_label(tables):
     insert(tables, "csc.detections", [complete("A", 1), complete("A", 2)])
     rows = [

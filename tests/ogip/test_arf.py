@@ -41,6 +41,16 @@ def test_missing_units_are_said():
     ]
 
 
+@pytest.mark.parametrize("unit", ["cm2 s", "cm**2.s", "cm**2*ks", "cm^2 sec"])
+def test_an_area_times_a_time_is_said_to_be_one(unit):
+    warned = f"SPECRESP has the unit {unit!r}: an exposure is in the area"
+    assert read(hdus.arf(unit=unit)).rows[0]["warnings"] == [warned]
+
+
+def test_an_area_per_photon_is_an_area():
+    assert read(hdus.arf(unit="cm**2 counts/photon")).rows[0]["warnings"] is None
+
+
 def test_type_ii():
     columns = {
         "SPEC_NUM": ("I", [3, 4]),

@@ -99,6 +99,12 @@ def test_a_row_of_the_lake_has_the_image_and_its_sky_pixels(tmp_path):
     assert found["revolution"] == 3812
 
 
+def test_an_exposure_map_holds_no_counts(tmp_path):
+    found = row(image(tmp_path / "a.fits", shape=(3, 4), CONTENT="EPIC EXPOSURE MAP"))
+    assert len(found["exposure_map"]) == 12
+    assert "counts" not in found
+
+
 def test_a_row_needs_no_pixels(tmp_path):
     found = row(events(tmp_path / "e.fits", [1], [2], [3], [4]))
     assert found["exposure"] == "pnS003"

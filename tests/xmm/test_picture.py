@@ -176,3 +176,21 @@ def test_an_outline_holds_what_the_region_does(shape):
 
 def test_points_have_no_outline():
     assert outlines_of(("POINT", [], []), ("SECTOR", [], [10, 20])) == []
+
+
+def test_an_exposure_map_is_drawn_where_there_is_no_image(home, tmp_path):
+    only = "WHERE release = 'R'"
+    images = home.store.arrow(f"SELECT * FROM xmm.images {only}")
+    observed = home.store.arrow(f"SELECT * FROM xmm.observations {only}")
+    mapped = images.set_column(
+        images.schema.get_field_index("exposure_map"), "exposure_map", images["counts"]
+    )
+    empty = pa.nulls(images.num_rows, images.schema.field("counts").type)
+    mapped = mapped.set_column(images.schema.get_field_index("counts"), "counts", empty)
+    other = lake.open(tmp_path / "home")
+    parts = {"xmm.images": mapped, "xmm.observations": observed}
+    other.store.replace(
+        "R", list(parts), parts.items(), fingerprint="f", code_version="1", message="test"
+    )
+    figure = picture.plot(other, images["obsid"][0].as_py())
+    assert [len(axes.images) for axes in figure.axes] == [1] * 6
