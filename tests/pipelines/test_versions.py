@@ -41,7 +41,7 @@ def ingested(root: Path, mission: str, role: str, write: Callable[[Path], None])
 
 
 @pytest.mark.parametrize(
-    "mission, role, version, write",
+    ("mission", "role", "version", "write"),
     [
         # took zeros for plates, knew no flux per fibre, moved spectra that Astra has at rest
         ("sdss", "spectra", 2, spectrum),
@@ -61,7 +61,7 @@ def test_files_of_an_older_reader_are_read_again(
 
 
 @pytest.mark.parametrize(
-    "table, version, write",
+    ("table", "version", "write"),
     [
         # read no classes in small letters or other scripts, and NA as one
         ("sdss.spectra_labels", "2", spectrum),
@@ -77,7 +77,7 @@ def test_what_older_code_computed_otherwise_is_computed_again(tmp_path, table, v
         older = replace(made, version=version) if table in made.tables else made
         print_ = older.fingerprint(home.store, "R")
         with home.store.commit("as by an older version") as commit:
-            commit.record("R", {name: (print_, older.version) for name in older.tables})
+            commit.record("R", dict.fromkeys(older.tables, (print_, older.version)))
         if table in made.tables:
             break
     why = f"made by version {version} of the code, now {made.version}"
