@@ -161,17 +161,58 @@ def apart(
 
 
 def yielding(
+    connection: duckdb.DuckDBPyConnection, staged: Sequence[Staged], condition: str
+) -> set[str]:
+    """Give the SHA-256 of files with a row that a condition in SQL holds for.
+
+    Behind all others, they are refused where they share a key; see `apart`.
+    """
+    found = connection.execute(
+        f"SELECT DISTINCT file_sha256 FROM {_parquet(staged)} WHERE {condition}"
+    ).fetchall()
+    return {sha256 for (sha256,) in found}
+
+
+def giving_way(
     connection: duckdb.DuckDBPyConnection,
     staged: Sequence[Staged],
     order: Sequence[str],
+    there: str,
     condition: str,
-) -> list[str]:
-    """Put files with a row that a condition in SQL holds for behind all others; see `apart`."""
-    files = ", ".join(contracts.literal(str(s.path)) for s in staged)
-    found = connection.execute(
-        f"SELECT DISTINCT file_sha256 FROM read_parquet([{files}]) WHERE {condition}"
+) -> dict[str, Clash]:
+    """Find files in the lake that yield to new ones of the same key.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+    staged, order
+        As of `apart`.
+    there : str
+        Query for rows in the lake.
+    condition : str
+        In SQL; holds for the rows that yield, and not for those that they yield to.
+
+    Returns
+    -------
+    dict
+        By SHA-256 of a file in the lake, its first clash.
+    """
+    key = [c for c in contracts.table(staged[0].table).key if c != "release"]
+    same = " AND ".join(f"t.{k} IS NOT DISTINCT FROM n.{k}" for k in map(contracts.quote, key))
+    rows = connection.execute(
+        "SELECT t.file_sha256, t.file_row, n.file_row, n.file_sha256"
+        f" FROM (SELECT * FROM ({there}) WHERE {condition}) AS t"
+        f" JOIN (SELECT * FROM {_parquet(staged)} WHERE list_contains(?, file_sha256)"
+        f" AND NOT coalesce({condition}, false)) AS n ON {same} ORDER BY ALL DESC",
+        [list(order)],
     ).fetchall()
-    return sorted(order, key=lambda sha256: (sha256,) in found)
+    return {sha256: Clash(*clash) for sha256, *clash in rows}
+
+
+def _parquet(staged: Sequence[Staged]) -> str:
+    """Rows of staged files, as SQL has them behind FROM."""
+    files = ", ".join(contracts.literal(str(s.path)) for s in staged)
+    return f"read_parquet([{files}], union_by_name => true)"
 
 
 #: For each file and each earlier one that holds some of its keys: the first row concerned.

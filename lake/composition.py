@@ -7,7 +7,7 @@ import duckdb
 
 from lake import checks, contracts
 from lake.inputs import RecordRole, Role, TableRole
-from lake.intake import Batch
+from lake.intake import Batch, refused
 from lake.plan import Record, fingerprint, replaced
 from lake.staging import Staged
 
@@ -35,6 +35,8 @@ class Composition:
     gone: list[Record]
     kept: list[Record]
     batches: dict[str, list[Batch]] = field(default_factory=dict)
+    #: Role and SHA-256 of files that are refused because they yield: they keep nothing in place.
+    _yielded: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def all_batches(self) -> list[Batch]:
@@ -88,16 +90,42 @@ class Composition:
             All files that the lake knew before. Of those that were to go, the ones that a refused
             file was to replace are kept.
         """
+        self._give_way(connection)
         while True:
             self._refuse_clashes(connection)
             # What a refused file was to replace stays: the others are checked against it too.
-            refusals = [r for r in self.records if r.status != "committed"]
+            refusals = [
+                r
+                for r in self.records
+                if r.status != "committed" and (r.file.role, r.file.sha256) not in self._yielded
+            ]
             held = replaced(refusals, known)
             spared = [r for r in self.gone if (r.file.role, r.file.sha256) in held]
             if not spared:
                 return
             self.gone = [r for r in self.gone if (r.file.role, r.file.sha256) not in held]
             self.kept = self.kept + spared
+
+    def _give_way(self, connection: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        """Take files out of what is kept that yield to new ones, and refuse them from now on."""
+        for name, role in self.roles.items():
+            if not isinstance(role, RecordRole) or role.yields is None:
+                continue
+            staged, order = self._standing(name, role.table)
+            own = {r.file.sha256: r for r in self.kept if r.file.role == name}
+            if not staged or not own:
+                continue
+            there = (
+                f"SELECT * FROM lake.{role.table} WHERE release = {contracts.literal(self.release)}"
+                f" AND file_sha256 IN ({', '.join(map(contracts.literal, own))})"
+            )
+            found = checks.giving_way(connection(), staged, order, there, role.yields)
+            for sha256, clash in found.items():
+                self.kept.remove(own[sha256])
+                self.gone.append(own[sha256])
+                self._yielded.add((name, sha256))
+                reason = self._clash(role.table, clash)
+                self.batches[name].append(Batch([refused(own[sha256], reason)]))
 
     def _refuse_clashes(self, connection: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         """Refuse the files that cannot stand beside each other and beside what is kept."""
@@ -116,9 +144,15 @@ class Composition:
             beside = self._others(role.table, but=name)
             if not beside and checks.distinct(staged):
                 continue
+            last: set[str] = set()
             if isinstance(role, RecordRole) and role.yields is not None:
-                order = checks.yielding(connection(), staged, order, role.yields)
+                last = checks.yielding(connection(), staged, role.yields)
+                order.sort(key=last.__contains__)
             clashes = checks.apart(connection(), staged, order, beside)
+            new = set(order)
+            self._yielded |= {
+                (name, s) for s, c in clashes.items() if s in last and c.other_sha256 in new - last
+            }
             self._refuse(name, {s: self._clash(role.table, c) for s, c in clashes.items()})
 
     def _standing(self, role: str, table: str) -> tuple[list[Staged], list[str]]:

@@ -153,8 +153,8 @@ class RecordRole(Role):
     some : tuple of str
         Those of them that not every file has rows for.
     yields : str, optional
-        Condition in SQL on rows of `table`: of new files with one key, those with such rows are
-        the ones that are refused.
+        Condition in SQL on rows of `table`: of files with one key, those with such rows are the
+        ones that are refused, though they were there first.
     """
 
     records: Callable[[InputFile, bytes], Records]

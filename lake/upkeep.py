@@ -25,7 +25,8 @@ from lake.errors import UsageError
 from lake.home import Home
 from lake.reading import Snapshot
 from lake.store import Store
-from lake.whole import write_whole
+from lake.whole import partials, write_whole
+from lake.writing import is_abandoned
 
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: What this library and DuckLake call their files; a file of any other name is the user's own.
@@ -60,7 +61,7 @@ SELECT snapshot_id, min(snapshot_id) OVER (PARTITION BY state) FROM states WHERE
 
 @dataclass(frozen=True)
 class Leaving:
-    """A file that goes: why (data, orphan, staged, product), and its size in bytes."""
+    """A file that goes: why (data, orphan, staged, partial, product), and its size in bytes."""
 
     kind: str
     path: Path
@@ -151,7 +152,8 @@ def clean(home: Home, older_than: timedelta, *, dry_run: bool = False) -> Cleanu
         else:
             _remember(store, unnamed)  # nothing else will, once their snapshots are gone
             files = _expire(store, leaving)
-        files += _orphans(store) + staged + _products(home, unnamed, limit.timestamp())
+        files += _orphans(store) + staged + _partials(home)
+        files += _products(home, unnamed, limit.timestamp())
         if not dry_run:
             for file in files:
                 file.path.unlink(missing_ok=True)
@@ -216,6 +218,16 @@ def _orphans(store: Store) -> list[Leaving]:
         Leaving("orphan", path, _size(path))
         for path in found
         if path.name not in known and _OURS.fullmatch(path.name)
+    ]
+
+
+def _partials(home: Home) -> list[Leaving]:
+    """Products and models of which killed writers left a part."""
+    return [
+        Leaving("partial", path, _size(path))
+        for folder in (home.models, home.products)
+        for path in partials(folder)
+        if is_abandoned(path)
     ]
 
 

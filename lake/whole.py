@@ -1,7 +1,13 @@
 """Files that are there whole or not at all, whatever is killed when."""
 
+import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+
+#: How a file is called while it is being written: hidden, and of another ending, so that nothing
+#: which looks for files of a kind takes it for one.
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -15,10 +21,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
         Text is written as UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Hidden, and of another ending: nothing that looks for files of a kind takes it for one.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partials(folder: Path) -> Iterator[Path]:
+    """Give the files of a folder, and of those below it, that are being written or never will be.
+
+    What is killed while it writes a file leaves one.
+    """
+    for path in sorted(folder.rglob(".*")):
+        if _PARTIAL.fullmatch(path.name) and path.is_file():
+            yield path

@@ -76,13 +76,8 @@ class Writing(Reading):
             raise
 
     def abandoned(self) -> list[Path]:
-        """Staged files that killed writers left: no ingest of one file lasts for a day."""
-        found = []
-        for path in sorted((self.directory / "staging").glob("*")):
-            with contextlib.suppress(FileNotFoundError):  # its writer has just taken it away
-                if time.time() - path.stat().st_mtime > _STAGING_LIFE_S:
-                    found.append(path)
-        return found
+        """Staged files that killed writers left."""
+        return [p for p in sorted((self.directory / "staging").glob("*")) if is_abandoned(p)]
 
     @contextlib.contextmanager
     def commit(
@@ -234,6 +229,13 @@ class Writing(Reading):
             yield
         finally:
             lock.release()
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether a file that is being written never will be: none takes a day."""
+    with contextlib.suppress(FileNotFoundError):  # its writer has just taken it away
+        return time.time() - path.stat().st_mtime > _STAGING_LIFE_S
+    return False
 
 
 def login() -> str:

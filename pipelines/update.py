@@ -87,7 +87,8 @@ def _run(
 
     if not why:
         return [], []
-    progress.err.print(f"{mission} {release}", style="bold")
+    progress.err.print(f"{mission} {release}", style="bold", end="")
+    progress.err.print(f": {reason}" if (reason := runner.summary(why)) else "")
     tags = {ASKED: asked} if asked else {}
     outcome = runner.run(home, mission, release, why, jobs, tags)
     return outcome.failures, outcome.not_made

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import time
 from datetime import timedelta
 from multiprocessing.synchronize import Event
@@ -18,6 +19,7 @@ from lake.commit import now
 from lake.errors import UsageError
 from lake.home import Home
 from lake.upkeep import Cleanup, Leaving, clean
+from lake.whole import write_whole
 
 AT_ONCE = timedelta(0)
 CONTENT = (
@@ -200,7 +202,20 @@ def test_former_models_go_with_the_files_beside_them(home):
     assert {p.name for p in models.iterdir()} == {"new.json", "older.json"}
 
 
-def test_what_killed_writers_left_goes_and_files_of_others_stay(home):
+def write_partly(path: Path, age: float, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be killed before a file is put in its place, so many seconds ago; gives what is left."""
+    before = set(path.parent.glob(".*"))
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "replace", lambda *_: sys.exit())
+        killed.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(SystemExit):
+            write_whole(path, "half")
+    (left,) = set(path.parent.glob(".*")) - before
+    os.utime(left, (time.time() - age,) * 2)
+    return left
+
+
+def test_what_killed_writers_left_goes_and_files_of_others_stay(home, monkeypatch):
     data = home.store.directory / "data" / "csc" / "detections" / "release=R"
     ours = data / "0f8fad5b-d9cb-469f-a165-70867728950e.parquet"
     for path in (ours, data / "mine.parquet"):
@@ -210,12 +225,19 @@ def test_what_killed_writers_left_goes_and_files_of_others_stay(home):
     for name, age in (("left.parquet", 100_000), ("at-work.parquet", 0)):
         (staging / name).write_bytes(b"PAR1")
         os.utime(staging / name, (time.time() - age,) * 2)
+    table = home.products / "xmm" / "boxes.fits"
+    partly, at_work = (write_partly(table, age, monkeypatch) for age in (100_000, 0))
+    mine = table.parent / ".mine"
+    mine.touch()
+    os.utime(mine, (0, 0))
     found = clean(home, timedelta(days=1))
     assert found.files == [
         Leaving("orphan", ours, 4),
         Leaving("staged", staging / "left.parquet", 4),
+        Leaving("partial", partly, 4),
     ]
     assert not ours.exists()
+    assert set(table.parent.iterdir()) == {at_work, mine}
     assert (data / "mine.parquet").exists()
     assert [p.name for p in staging.iterdir()] == ["at-work.parquet"]
 

@@ -29,7 +29,7 @@ ROLES = {
         table="sdss.spectra",
         also=("sdss.spectra_manifest", "sdss.spectra_metadata", "sdss.loading_log"),
         records=records,
-        version=2,
+        version=3,
         suffixes=(".fits", ".fit", ".fts"),
         options={
             "survey": "survey and programme, where the file does not say",

@@ -49,7 +49,7 @@ ROLES = {
         options={
             "sas_compatible": "yes: round detector pixels of these exposures as the SAS does",
         },
-        version=3,
+        version=4,
     ),
     "control": RecordRole(
         name="control",

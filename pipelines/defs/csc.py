@@ -26,7 +26,7 @@ from pipelines.checks import Check
 _COMPONENTS = 6
 _MOST_COMPONENTS = 8
 _SEED = 42
-_TRAINING = _CLASSIFYING = "2"
+_TRAINING, _CLASSIFYING = "2", "3"
 _SELECTING = _VALIDATING = "1"
 _SHOWN = (
     "log_loss", "brier", "expected_calibration_error", "accuracy", "balanced_accuracy",

@@ -60,7 +60,7 @@ def lines_known(context: dg.AssetExecutionContext, home: lake.Home, release: str
 @derived(
     tables=["sdss.spectra_labels"],
     reads=["sdss.spectra_metadata", "sdss.label_catalogue"],
-    version="2",
+    version="3",
     checks=[ONE_LABEL],
 )
 def labels(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:

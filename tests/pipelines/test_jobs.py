@@ -102,6 +102,7 @@ def test_a_changed_view_reaches_the_lake_though_no_data_changed(
     result = lacus("run", "csc.features", home=tiny_home)
     assert result.exit_code == 0, result.stderr
     assert "✓ the lake is in line with the present contracts again" in result.stderr
+    assert "csc R1: csc.features: the contracts have changed" in result.stderr.splitlines()
     stored = opened.sql("SELECT sql FROM duckdb_views() WHERE view_name = 'class_summary'")
     assert "* 2" in stored.fetchone()[0]
     assert opened.store.snapshot() > before

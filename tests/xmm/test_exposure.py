@@ -1,4 +1,5 @@
 import gzip
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lake.errors import InputError
 from lake.home import Home, Source
 from lake.ingest import ingest
 from lake.inputs import InputFile, files_below
+from lake.plan import plan
 from lake.xmm import ROLES
 from lake.xmm.exposure import read_exposure, records
 from lake.xmm.sky import SkyPixels
@@ -125,6 +127,30 @@ def test_an_image_goes_before_the_event_list_of_its_exposure(tmp_path, names):
     assert [r.file.path.name for r in outcome.committed] == [f"{names[1]}.fits"]
     (refused,) = outcome.rejected
     assert f"has the key (obsid, exposure) of row 1 of {names[1]}.fits" in refused.reason
+
+
+@pytest.mark.parametrize("older", [ROLES["images"].version, 1])
+def test_an_event_list_that_was_there_first_gives_way(tmp_path, monkeypatch, older):
+    """Be it as it was, or be it read again by a newer reader."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    events(folder / "a.fits", [1], [2], [3], [4])
+    home = Home(tmp_path / "home")
+    home.add(Source("xmm", "R", "images", (folder,)))
+    with monkeypatch.context() as before:
+        before.setitem(ROLES, "images", replace(ROLES["images"], version=older))
+        ingest(home, "xmm", "R")
+    image(folder / "b.fits", shape=(2, 2))
+    outcome = ingest(home, "xmm", "R")
+    assert [r.file.path.name for r in outcome.committed] == ["b.fits"]
+    (refused,) = outcome.rejected
+    assert refused.file.path.name == "a.fits"
+    assert "has the key (obsid, exposure) of row 1 of b.fits" in refused.reason
+    assert home.sql("SELECT image_width FROM xmm.images").fetchall() == [(2,)]
+    assert not plan(home, "xmm", "R").changed
+    (folder / "b.fits").unlink()
+    outcome = ingest(home, "xmm", "R")
+    assert ([r.file.path.name for r in outcome.committed], outcome.rejected) == (["a.fits"], [])
 
 
 def test_files_of_the_archive_are_found_and_read(tmp_path):
