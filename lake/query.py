@@ -45,18 +45,13 @@ def annotated(
     """
     text = as_query(query)
     known = meanings(store, at=at)
-    # A connection streams one result at a time: this one is the result's own.
-    relation = store.sql(text, at=at, apart=True)
-    try:
-        reader = relation.to_arrow_reader(batch_rows)
-    except duckdb.Error as error:
-        raise UsageError(str(error)) from error
+    rows = streamed(store, text, at=at, batch_rows=batch_rows)
     traced = _trace(text, {table: list(columns) for table, columns in known.items()})
     # SQL does not tell cases apart, and a query may read what is in no lake.
     meant = {(t, c.lower()): m for t, columns in known.items() for c, m in columns.items()}
     traced = {name.lower(): source for name, source in traced.items()}
     fields = []
-    for field in reader.schema:
+    for field in rows.schema:
         sources, unchanged = traced.get(field.name.lower(), ((), False))
         found = {meant.get((table, column.lower())) for table, column in sources}
         meaning = found.pop() if unchanged and len(found) == 1 else None
@@ -64,14 +59,34 @@ def annotated(
         fields.append(field.with_metadata(contracts.field_metadata(unit, ucd, text_)))
     schema = pa.schema(fields)
 
+    batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in rows)
+    return TableReader(schema, batches)
+
+
+def streamed(
+    store: Store, query: str, *, at: int | str | None = None, batch_rows: int = 65_536
+) -> TableReader:
+    """Result of a query, batch by batch; see `annotated`, whose columns have their meaning too.
+
+    Raises
+    ------
+    UsageError
+        If the query is not valid; for a value on which it fails, when the batch is asked for.
+    """
+    # A connection streams one result at a time: this one is the result's own.
+    relation = store.sql(as_query(query), at=at, apart=True)
+    try:
+        reader = relation.to_arrow_reader(batch_rows)
+    except duckdb.Error as error:
+        raise UsageError(str(error)) from error
+
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            for batch in reader:
-                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            yield from reader
         except _STREAM_ERRORS as error:
             raise UsageError(str(error)) from error
 
-    return TableReader(schema, batches())
+    return TableReader(reader.schema, batches())
 
 
 def _trace(text: str, known: dict[str, list[str]]) -> Traced:

@@ -1,5 +1,6 @@
 """Reading the lake: its DuckDB connections, queries of the present and of any former snapshot."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Reading:
         # Kept open: each transaction sees the newest snapshot, and opening costs far more.
         self._reading: duckdb.DuckDBPyConnection | None = None
         self._inode: int | None = None
+        self._held: list[dict[str, Any]] | None = None
 
     @property
     def exists(self) -> bool:
@@ -279,7 +281,8 @@ class Reading:
 
     def made(self, release: str) -> dict[str, Made]:
         """What every table of a release that was ever committed was made from, by table name."""
-        return {row["table_name"]: _made(row) for row in self._releases("release = ?", release)}
+        rows = self.releases()
+        return {row["table_name"]: _made(row) for row in rows if row["release"] == release}
 
     def fingerprints(self, release: str) -> dict[str, str]:
         """Fingerprint of every table of a release that was ever committed, by table name."""
@@ -287,14 +290,30 @@ class Reading:
 
     def states_across(self, table: str) -> dict[str, str]:
         """State (see `Made`) of a table in every release that has rows of it."""
-        rows = self._releases("table_name = ? AND rows > 0", table)
+        rows = [row for row in self.releases() if row["table_name"] == table and row["rows"] > 0]
         return {row["release"]: _made(row).state for row in rows}
 
-    def _releases(self, where: str, value: str) -> list[dict[str, Any]]:
-        """Rows of `meta.releases`, which in a lake of older contracts lacks columns."""
-        if not self.exists:
-            return []
-        return self.arrow(f"SELECT * FROM meta.releases WHERE {where}", [value]).to_pylist()
+    def releases(self) -> list[dict[str, Any]]:
+        """Rows of `meta.releases`, which in a lake of older contracts lack columns."""
+        if self._held is not None:
+            return self._held
+        return self.arrow("SELECT * FROM meta.releases").to_pylist() if self.exists else []
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let all that is asked within of `meta.releases` be answered by one reading of it.
+
+        Whether a release is up to date asks for it some ten times, and it has a file for every
+        commit: a look at many releases would take the square of their number.
+        """
+        if self._held is not None:
+            yield
+            return
+        self._held = self.releases()
+        try:
+            yield
+        finally:
+            self._held = None
 
 
 def _made(row: Mapping[str, Any]) -> Made:

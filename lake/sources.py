@@ -93,6 +93,8 @@ class SourcesFile:
 
     def __init__(self, path: Path) -> None:
         self.path, self._root = path, path.parent
+        # The text that was parsed last, and its sources: each look at a release asks for them.
+        self._parsed: tuple[str, list[Source]] = ("", [])
 
     def sources(self) -> list[Source]:
         """Registered sources, in the order of the file.
@@ -103,10 +105,14 @@ class SourcesFile:
             If the file is not what it should be.
         """
         with self._reporting():
-            entries = self._read().get("source", [])
-            if not isinstance(entries, list):
-                raise UsageError("sources are written as [[source]], with two brackets")
-            return [self._source(number, entry) for number, entry in enumerate(entries, 1)]
+            text = self._text()
+            if text != self._parsed[0]:
+                entries = tomllib.loads(text).get("source", [])
+                if not isinstance(entries, list):
+                    raise UsageError("sources are written as [[source]], with two brackets")
+                sources = [self._source(number, entry) for number, entry in enumerate(entries, 1)]
+                self._parsed = text, sources
+            return list(self._parsed[1])
 
     def watching(self) -> Watching:
         """How this home watches its inputs.
@@ -117,12 +123,10 @@ class SourcesFile:
             If the file is not what it should be.
         """
         with self._reporting():
-            return _watching(self._read().get("watch", {}), self._root)
+            return _watching(tomllib.loads(self._text()).get("watch", {}), self._root)
 
-    def _read(self) -> dict[str, Any]:
-        if not self.path.exists():
-            return {}
-        return tomllib.loads(self.path.read_text(encoding="utf-8"))
+    def _text(self) -> str:
+        return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:

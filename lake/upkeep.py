@@ -4,6 +4,7 @@ A pinned snapshot is never taken, nor the present one. Each step leaves a whole 
 whatever is killed when; what a killed clean-up left undone, the next one does.
 """
 
+import bisect
 import contextlib
 import glob
 import json
@@ -39,23 +40,32 @@ _CATALOGUE = "__ducklake_metadata_lake."
 #: In the lake's folder: files that were named once, and are still there.
 _MEMORY = "unnamed.json"
 
-#: Each snapshot with the first that has the same `meta.products`; those before its first row lack.
-_STATES = f"""
-WITH products AS (
-    SELECT t.table_id FROM {_CATALOGUE}ducklake_table AS t
+#: Snapshots that have a table `meta.products`.
+_SNAPSHOTS = f"""
+SELECT snapshot_id FROM {_CATALOGUE}ducklake_snapshot WHERE snapshot_id >= (
+    SELECT min(t.begin_snapshot) FROM {_CATALOGUE}ducklake_table AS t
     JOIN {_CATALOGUE}ducklake_schema AS s USING (schema_id)
     WHERE s.schema_name = 'meta' AND t.table_name = 'products'
-), changes AS (
-    SELECT unnest([begin_snapshot, end_snapshot]) AS change FROM (
-        SELECT begin_snapshot, end_snapshot, table_id FROM {_CATALOGUE}ducklake_data_file
-        UNION ALL
-        SELECT begin_snapshot, end_snapshot, table_id FROM {_CATALOGUE}ducklake_delete_file
-    ) WHERE table_id IN (FROM products)
-), states AS (
-    SELECT snapshot_id, (SELECT max(change) FROM changes WHERE change <= snapshot_id) AS state
-    FROM {_CATALOGUE}ducklake_snapshot
 )
-SELECT snapshot_id, min(snapshot_id) OVER (PARTITION BY state) FROM states WHERE state IS NOT NULL
+"""
+#: From when until when each path is named, as far as it is between two snapshots.
+_LIVES = """
+WITH changes AS (
+    SELECT path, {first} AS since, 1 AS more FROM meta.products AT (VERSION => {first})
+    UNION ALL
+    SELECT path, snapshot_id, 1
+    FROM ducklake_table_insertions('lake', 'meta', 'products', {first}, {last})
+    WHERE snapshot_id > {first}
+    UNION ALL
+    SELECT path, snapshot_id, -1
+    FROM ducklake_table_deletions('lake', 'meta', 'products', {first}, {last})
+    WHERE snapshot_id > {first}
+), numbers AS (
+    SELECT path, since, sum(sum(more)) OVER past AS number,
+        lead(since, 1, {last} + 1) OVER past AS until
+    FROM changes GROUP BY path, since WINDOW past AS (PARTITION BY path ORDER BY since)
+)
+SELECT path, since, until FROM numbers WHERE number > 0
 """
 
 
@@ -234,16 +244,30 @@ def _partials(home: Home) -> list[Leaving]:
 def _unnamed(home: Home, leaving: Sequence[Snapshot]) -> list[str]:
     """Paths of products and models that snapshots which go named, and none that stays."""
     store, gone = home.store, {snapshot.id for snapshot in leaving}
-    states = dict(store.sql(_STATES).fetchall())
-    remaining = {state for snapshot, state in states.items() if snapshot not in gone}
-    before = _named(store, set(states.values()) - remaining) | set(_remembered(store))
-    return sorted(before - _named(store, remaining))
+    snapshots = {snapshot for (snapshot,) in store.sql(_SNAPSHOTS).fetchall()}
+    lives = _lives(store, snapshots)
+    before = _named(lives, snapshots & gone) | set(_remembered(store))
+    return sorted(before - _named(lives, snapshots - gone))
 
 
-def _named(store: Store, states: Iterable[int]) -> set[str]:
+def _lives(store: Store, snapshots: Iterable[int]) -> list[tuple[str, int, int]]:
+    """Paths of `meta.products`, each from a snapshot to the one that names it no more.
+
+    All snapshots are asked at once: one by one, that takes the square of their number.
+    """
+    if not (ordered := sorted(snapshots)):
+        return []
+    return store.sql(_LIVES.format(first=ordered[0], last=ordered[-1])).fetchall()
+
+
+def _named(lives: Iterable[tuple[str, int, int]], snapshots: Iterable[int]) -> set[str]:
     """Paths that `meta.products` names at some snapshots."""
-    query = "SELECT path FROM meta.products AT (VERSION => {})"
-    return {path for state in states for (path,) in store.sql(query.format(state)).fetchall()}
+    ordered = sorted(snapshots)
+    return {
+        path
+        for path, since, until in lives
+        if bisect.bisect_left(ordered, since) < bisect.bisect_left(ordered, until)
+    }
 
 
 def _products(home: Home, unnamed: Iterable[str], limit: float) -> list[Leaving]:

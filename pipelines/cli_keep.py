@@ -34,17 +34,18 @@ def status(home: lake.Home, as_json: bool) -> None:
         else []
     )
     releases = home.releases()
-    out_of_date = {
-        f"{mission}:{release}": why
-        for mission, release in releases
-        if (why := runner.stale(home, mission, release))
-    }
-    standing = {
-        f"{mission}:{release}": texts
-        for mission, release in releases
-        if (texts := runner.standing(home, mission, release))
-    }
-    nothing = [n for pair in releases if not out_of_date and (n := runner.empty(home, *pair))]
+    with home.store.held():
+        out_of_date = {
+            f"{mission}:{release}": why
+            for mission, release in releases
+            if (why := runner.stale(home, mission, release))
+        }
+        standing = {
+            f"{mission}:{release}": texts
+            for mission, release in releases
+            if (texts := runner.standing(home, mission, release))
+        }
+        nothing = [n for pair in releases if not out_of_date and (n := runner.empty(home, *pair))]
     rejected, failing = rejections(home), failed_checks.failed_checks(home.store)
     ingested = _ingested(home)
     watched = inputs.last_report(home)

@@ -9,7 +9,7 @@ import click
 
 import lake
 from lake.missions import offered, offering
-from lake.query import as_query
+from lake.query import annotated, as_query, streamed
 from pipelines import progress, show
 from pipelines.command import Command, examples, in_home
 
@@ -132,12 +132,10 @@ def sql(
     if output is not None:
         _export(home, text, output, at)
         return
-    if form == "parquet":  # the one form here that has a place for units
-        from lake import query as queries
-
-        show.arrow(queries.annotated(home.store, text, at=at).read_all(), "parquet")
-        return
-    show.arrow(home.store.arrow(as_query(text), at=at), form)
+    # Parquet is the one form here that has a place for units.
+    read = annotated if form == "parquet" else streamed
+    with read(home.store, text, at=at) as rows:
+        show.arrow(rows, form)
 
 
 @click.command(

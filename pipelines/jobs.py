@@ -146,6 +146,11 @@ def stale(home: lake.Home, mission: str, release: str, asked: str | None = None)
     What is made from a table that turns out to say the same as before is listed, and left alone
     by the run.
     """
+    with home.store.held():
+        return _stale(home, mission, release, asked)
+
+
+def _stale(home: lake.Home, mission: str, release: str, asked: str | None) -> dict[str, str]:
     taken = inputs.tables(mission)
     stored = home.store.fingerprints(release)
     todo = plan(home, mission, release)
@@ -190,9 +195,10 @@ def _changes(below: Collection[str]) -> str:
 
 def _reason_of(home: lake.Home, release: str, derivation: Derivation, table: str) -> str:
     """Why the fingerprint of a derived table differs, though nothing below it is to be made."""
-    query = "SELECT release, table_name, code_version, snapshot FROM meta.releases"
-    rows = home.store.sql(query).fetchall() if home.store.exists else []
-    made = {(of, name): (version, snapshot) for of, name, version, snapshot in rows}
+    made = {
+        (row["release"], row["table_name"]): (row["code_version"], row["snapshot"])
+        for row in home.store.releases()
+    }
     if (release, table) not in made:
         return "never made"
     version, snapshot = made[release, table]

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lake.formats.reader import TableReader
 from pipelines.progress import mark
 
 out = Console(soft_wrap=True, highlight=False, markup=False)
@@ -24,6 +25,10 @@ Format = Literal["table", "csv", "json", "parquet"]
 
 #: Rows that a table for people shows.
 _SHOWN_ROWS = 40
+#: Rows that DuckDB counts for it: of more, it says that they are more than 9999.
+_COUNTED_ROWS = 10_000
+#: Rows that are objects of Python at a time.
+_JSON_ROWS = 1_000
 #: Characters to a line where no terminal is: as many as the result needs.
 _ANY_WIDTH = 100_000
 
@@ -91,30 +96,62 @@ def text(value: object, digits: int = 6) -> str:
 
 def as_json(value: object) -> None:
     """Print JSON; times are ISO 8601, NaN and the infinities, which JSON lacks, are null."""
+    print(_json(value))
+
+
+def _json(value: object) -> str:
     ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=ascii_only))
+    return json.dumps(_plain(value), indent=2, ensure_ascii=ascii_only)
 
 
-def arrow(data: pa.Table, form: Format) -> None:
-    """Print the rows of a table in one of the forms; Parquet keeps units in its Arrow schema."""
+def arrow(data: pa.Table | TableReader, form: Format) -> None:
+    """Print rows in one of the forms, batch by batch; Parquet keeps units in its Arrow schema."""
+    schema = data.schema
+    batches = iter(data.to_batches() if isinstance(data, pa.Table) else data)
     if form == "json":
-        as_json(data.to_pylist())
+        _pass_on(lambda path: _write_json(batches, path))
     elif form == "csv":
         from lake.formats.text_write import write_csv
 
-        _pass_on(lambda path: write_csv(data.to_batches(), data.schema, path))
+        _pass_on(lambda path: write_csv(batches, schema, path))
     elif form == "parquet":
         import pyarrow.parquet as pq
 
-        _pass_on(lambda path: pq.write_table(data, path, compression="zstd"))
+        def write(path: Path) -> None:
+            with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+
+        _pass_on(write)
     else:
         import duckdb
 
-        # DuckDB draws its own box, which those who use its shell know.
+        # DuckDB draws its own box, which those who use its shell know, and counts so far only.
+        first: list[pa.RecordBatch] = []
+        while sum(batch.num_rows for batch in first) < _COUNTED_ROWS and (
+            batch := next(batches, None)
+        ):
+            first.append(batch)
         width = max(out.width, 60) if out.is_terminal else _ANY_WIDTH
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.from_arrow(data).show(max_width=width, max_rows=_SHOWN_ROWS, null_value="")
+            rows = connection.from_arrow(pa.Table.from_batches(first, schema))
+            rows.show(max_width=width, max_rows=_SHOWN_ROWS, null_value="")
+
+
+def _write_json(batches: Iterable[pa.RecordBatch], path: Path) -> None:
+    """Write what `as_json` prints of the rows."""
+    pieces = (
+        batch.slice(at, _JSON_ROWS).to_pylist()
+        for batch in batches
+        for at in range(0, batch.num_rows, _JSON_ROWS)
+    )
+    with path.open("w", encoding="utf-8") as file:
+        before = "["
+        for rows in pieces:
+            file.write(before + _json(rows)[1:-2])
+            before = ","
+        file.write("[]\n" if before == "[" else "\n]\n")
 
 
 def _pass_on(write: Callable[[Path], object]) -> None:

@@ -64,7 +64,8 @@ def _stale(
     """What is out of date of some releases and why, as far as it is asked for."""
     from pipelines import jobs as runner
 
-    todo = {pair: runner.stale(home, *pair, selection) for pair in releases}
+    with home.store.held():
+        todo = {pair: runner.stale(home, *pair, selection) for pair in releases}
     if selection is None:
         return todo
     return {

@@ -93,3 +93,22 @@ def test_it_changes_with_the_text_of_a_view_below(store, monkeypatch):
     )
     monkeypatch.setattr(models, "views", lambda: MappingProxyType(views))
     assert fingerprint(store, "R", reads, "1") != before
+
+
+def test_what_is_held_is_read_once_and_then_no_more(store, monkeypatch):
+    put(store, "R", "held")
+    read, asked = Store.arrow, []
+
+    def arrow(of, query, *args, **options):
+        asked.append(query)
+        return read(of, query, *args, **options)
+
+    monkeypatch.setattr(Store, "arrow", arrow)
+    with store.held():
+        first = store.fingerprints("R")
+        with store.held():
+            assert fingerprint(store, "R", ["csc.features"], "1", across=["csc.detections"])
+        assert store.states_across("csc.detections")["R"] == first["csc.detections"] == "held"
+    assert len(asked) == 1
+    put(store, "R", "newer")
+    assert store.fingerprints("R")["csc.detections"] == "newer"

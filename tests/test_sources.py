@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -233,3 +234,20 @@ def test_a_path_that_is_no_text_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"a\\xff\.csv: its name is not UTF-8"):
         home.add(Source("csc", "R1", "detections", (path,)))
     assert not home.sources_file.exists()
+
+
+def test_the_file_is_parsed_again_only_where_its_text_is_another(home, files, monkeypatch):
+    home.add(Source("csc", "R", "detections", (files[0],)))
+    parsed, parse = [], tomllib.loads
+
+    def loads(text):
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(tomllib, "loads", loads)
+    first = home.sources()
+    first.clear()  # the list is the caller's own
+    assert len(home.sources()) == len(home.sources()) == len(parsed) == 1
+    text = home.sources_file.read_text(encoding="utf-8")
+    home.sources_file.write_text(text.replace('"R"', '"S"'), encoding="utf-8")
+    assert [source.release for source in home.sources()] == ["S"]

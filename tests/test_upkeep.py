@@ -398,3 +398,50 @@ def test_ages(text, age):
 def test_what_is_no_age(text):
     with pytest.raises(UsageError, match="duration"):
         upkeep.age(text)
+
+
+def test_what_snapshots_name_is_told_by_one_reading(home, monkeypatch):
+    """Of every snapshot, after rows were deleted, files put together and snapshots taken."""
+    for i in range(6):
+        put(home, f"a{i}", product=f"products/{i % 4}.svg")
+        put(home, f"b{i}", release="S", product=f"products/S/{i}.svg")
+        if i == 2:
+            home.store.pin("kept")
+            clean(home, AT_ONCE)
+        if i == 3:
+            monkeypatch.setattr(compaction, "_META_FILES", 2)
+            home.store.pin("compacted")
+            clean(home, AT_ONCE)
+            monkeypatch.undo()
+        if i == 4:
+            with home.store.commit("one of several rows of a file") as commit:
+                assert commit.delete("meta.products", "path = 'products/1.svg'") == 1
+    snapshots = [snapshot for (snapshot,) in home.store.sql(upkeep._SNAPSHOTS).fetchall()]
+    assert len(snapshots) > 5
+    lives = upkeep._lives(home.store, snapshots)
+    told = {snapshot: upkeep._named(lives, [snapshot]) for snapshot in snapshots}
+    query = "SELECT path FROM meta.products AT (VERSION => {})"
+    asked = {
+        snapshot: {path for (path,) in home.store.sql(query.format(snapshot)).fetchall()}
+        for snapshot in snapshots
+    }
+    assert told == asked
+
+
+def test_a_clean_up_asks_as_often_of_many_snapshots_as_of_few(home, monkeypatch):
+    asked = []
+    read = type(home.store).sql
+
+    def sql(store, query, *args, **options):
+        asked.append(query)
+        return read(store, query, *args, **options)
+
+    monkeypatch.setattr(type(home.store), "sql", sql)
+    numbers = []
+    for mark in "ab":
+        for i in range(4):
+            put(home, f"{mark}{i}", product=f"products/{mark}{i}.svg")
+        asked.clear()
+        clean(home, AT_ONCE, dry_run=True)
+        numbers.append(len(asked))
+    assert numbers[0] == numbers[1]

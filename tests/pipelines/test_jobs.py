@@ -34,6 +34,19 @@ def test_nothing_of_a_finished_run_is_stale(demo):
     assert jobs.stale(lake.open(demo[0]), *RELEASE) == {}
 
 
+def test_a_look_at_a_release_reads_once_what_was_made(tiny_home, monkeypatch):
+    home, asked = lake.open(tiny_home), []
+    read = type(home.store).arrow
+
+    def arrow(store, query, *args, **options):
+        asked.append(query)
+        return read(store, query, *args, **options)
+
+    monkeypatch.setattr(type(home.store), "arrow", arrow)
+    assert jobs.stale(home, "csc", "R1")
+    assert len([query for query in asked if "meta.releases" in query]) == 1
+
+
 def test_everything_of_a_new_release_is_stale_in_an_order_that_can_be_made(tmp_path, tiny):
     home = lake.open(tmp_path / "home")
     add(home, "R1", "detections", tiny)

@@ -3,12 +3,16 @@
 import io
 import json
 import math
+import os
+import weakref
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from lake.formats.reader import TableReader
 from pipelines import progress, show
 
 
@@ -94,3 +98,51 @@ def test_nothing_spins_where_no_terminal_is(capsys):
 )
 def test_count(number, text):
     assert show.count(number, "row") == text
+
+
+def batches(number: int, taken: list[int]) -> TableReader:
+    """Batches of 4,000 rows, each noted when it is asked for."""
+    rows = pa.record_batch({"x": list(range(4000)), "t": [datetime(2026, 1, 2)] * 4000})
+
+    def made():
+        for i in range(number):
+            taken.append(i)
+            yield rows
+
+    return TableReader(rows.schema, made())
+
+
+def test_a_table_for_people_reads_no_more_than_it_counts(capsys):
+    taken: list[int] = []
+    show.arrow(batches(100, taken), "table")
+    assert len(taken) == 3
+    assert ">9999 rows, 40 shown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3000])
+def test_rows_in_json_are_those_of_their_objects(capsys, rows):
+    data = pa.table({"x": [math.nan, 1.0, None] * 1000, "s": ['"é"', None, "["] * 1000})[:rows]
+    show.as_json(data.to_pylist())
+    whole = capsys.readouterr().out
+    show.arrow(data, "json")
+    assert capsys.readouterr().out == whole
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "parquet"])
+def test_batches_are_asked_for_one_by_one(monkeypatch, form):
+    """Each is written before the next is made."""
+    taken: list[int] = []
+    alive: list[weakref.ref[pa.RecordBatch]] = []
+
+    def made():
+        for i in range(5):
+            taken.append(sum(ref() is not None for ref in alive))
+            batch = pa.record_batch({"x": list(range(i, i + 10))})
+            alive.append(weakref.ref(batch))
+            yield batch
+            del batch
+
+    monkeypatch.setattr(show, "_pass_on", lambda write: write(Path(os.devnull)))
+    show.arrow(TableReader(pa.schema({"x": pa.int64()}), made()), form)
+    assert len(taken) == 5
+    assert max(taken) <= 1
