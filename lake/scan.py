@@ -75,8 +75,29 @@ def scan(
     Yields
     ------
     pyarrow.RecordBatch
-        These columns, in the order of the files.
+        These columns, in the order of the files; small row groups come together.
     """
+    waiting: list[pa.RecordBatch] = []
+    for rows in _chosen_rows(paths, where, columns, size):
+        if waiting and sum(batch.num_rows for batch in [*waiting, rows]) > size:
+            yield _joined(waiting)
+            waiting = []
+        waiting.append(rows)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return batch
+
+
+def _chosen_rows(
+    paths: Iterable[str], where: Mapping[str, str], columns: Sequence[str], size: int
+) -> Iterator[pa.RecordBatch]:
+    """Go through the rows that are asked for, a row group or less at a time."""
     read = list(dict.fromkeys([*columns, *where]))
     for path in paths:
         with pa.memory_map(path) as source:

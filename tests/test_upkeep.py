@@ -313,7 +313,7 @@ def test_pixels_keep_their_row_groups_and_encoding(tmp_path):
     ((file,),) = home.store.sql(files).fetchall()
     meta = pq.read_metadata(file)
     assert meta.num_rows == 2400
-    assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [1024, 1024, 352]
+    assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [2048, 352]
     (flux,) = [
         meta.row_group(0).column(i)
         for i in range(meta.num_columns)

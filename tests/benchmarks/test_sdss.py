@@ -231,7 +231,7 @@ def test_prediction_throughput(arrays, tmp_path):
     names = np.array([f"K{c}" for c in classes])
     configuration = Configuration(epochs=1, realisations=1, calibration_snr=())
     trained = cnn.train(flux, ivar, valid, names, split, configuration)
-    count = 32_768
+    count = 98_304
     ends = pa.array(np.arange(1025, dtype=np.int32) * flux.shape[1])
     lists = {
         name: pa.ListArray.from_arrays(ends, pa.array(values.reshape(-1)))
@@ -246,8 +246,9 @@ def test_prediction_throughput(arrays, tmp_path):
     batch = batch.cast(schema)
     store = Home(tmp_path).store
     with store.stage(table, "R", schema) as stage:
-        for _ in range(count // 1024):
-            stage.write(batch.to_batches()[0])
+        part = pa.concat_tables([batch, batch]).combine_chunks()  # as preprocessing writes them
+        for _ in range(count // 2048):
+            stage.write(part.to_batches()[0])
     with store.commit("spectra") as commit:
         commit.add(stage.staged)
     traced = tf.function(lambda x: trained.network(x, training=False))
