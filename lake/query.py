@@ -14,6 +14,9 @@ from lake.store import Store
 #: What a valid query raises that fails on a later value: Arrow hands DuckDB's errors on as OSError.
 _STREAM_ERRORS = (duckdb.Error, pa.ArrowException, OSError)
 
+#: Rows of a batch, and where lists of pixels may be in them: a spectrum can take 100 kB.
+_ROWS, _ROWS_OF_LISTS = 65_536, 1024
+
 #: What `as_query` makes of a table's name.
 _WHOLE = re.compile(r"FROM (\w+\.\w+)")
 
@@ -21,9 +24,7 @@ _WHOLE = re.compile(r"FROM (\w+\.\w+)")
 Traced = dict[str, tuple[tuple[tuple[str, str], ...], bool]]
 
 
-def annotated(
-    store: Store, query: str, *, at: int | str | None = None, batch_rows: int = 65_536
-) -> TableReader:
+def annotated(store: Store, query: str, *, at: int | str | None = None) -> TableReader:
     """Result of a query, batch by batch, with units, UCDs and descriptions in its schema.
 
     A column that the query passes through unchanged keeps its meaning; one that it computes has
@@ -36,7 +37,6 @@ def annotated(
         SQL, or the name of a table or view.
     at : int or str, optional
         A snapshot or a pin.
-    batch_rows : int
 
     Raises
     ------
@@ -45,7 +45,7 @@ def annotated(
     """
     text = as_query(query)
     known = meanings(store, at=at)
-    rows = streamed(store, text, at=at, batch_rows=batch_rows)
+    rows = streamed(store, text, at=at)
     traced = _trace(text, {table: list(columns) for table, columns in known.items()})
     # SQL does not tell cases apart, and a query may read what is in no lake.
     meant = {(t, c.lower()): m for t, columns in known.items() for c, m in columns.items()}
@@ -63,9 +63,7 @@ def annotated(
     return TableReader(schema, batches)
 
 
-def streamed(
-    store: Store, query: str, *, at: int | str | None = None, batch_rows: int = 65_536
-) -> TableReader:
+def streamed(store: Store, query: str, *, at: int | str | None = None) -> TableReader:
     """Result of a query, batch by batch; see `annotated`, whose columns have their meaning too.
 
     Raises
@@ -75,8 +73,9 @@ def streamed(
     """
     # A connection streams one result at a time: this one is the result's own.
     relation = store.sql(as_query(query), at=at, apart=True)
+    lists = any(kind.id == "list" for kind in relation.types)
     try:
-        reader = relation.to_arrow_reader(batch_rows)
+        reader = relation.to_arrow_reader(_ROWS_OF_LISTS if lists else _ROWS)
     except duckdb.Error as error:
         raise UsageError(str(error)) from error
 
