@@ -110,7 +110,10 @@ def differences(store: Store, a: int | str, b: int | str, table: str) -> Differe
         shared = there[0] & there[1]
         key = _matching(connection, made, shared)
         ucds = {c.name: c.ucd for c in made.columns if c.name in shared and c.name not in key}
-        connection.execute(f"CREATE TEMP TABLE lacus_found AS {_query(made, key, shared, ucds)}")
+        # Files that both have say the same, however large they are; a view may have been another.
+        same = table not in models.views() and _same_files(connection, table)
+        query = _query(made, key, shared, ucds, "FALSE" if same else "TRUE")
+        connection.execute(f"CREATE TEMP TABLE lacus_found AS {query}")
         counts = dict.fromkeys(("added", "removed", "reclassified", "changed"), 0)
         counts |= connection.execute(
             "SELECT change, count(*) FROM lacus_found GROUP BY 1"
@@ -146,8 +149,9 @@ def _query(
     key: list[str],
     shared: set[str],
     ucds: dict[str, str | None],
+    rows: str,
 ) -> str:
-    """Query for the rows that differ."""
+    """Query for the rows that differ, of those that a condition holds for."""
     # Whether a side has the row; the name is one that no input's column has.
     first, both = "x.lacus_here", "x.lacus_here AND y.lacus_here"
     compared = [c for c in sorted(shared) if c not in {*made.key, *key, *_PROVENANCE}]
@@ -170,8 +174,9 @@ def _query(
         " WHEN x.lacus_here IS NULL THEN 'added'"
         f" WHEN {reclassified} THEN 'reclassified' ELSE 'changed' END AS change,"
         f" {', '.join(shown)}, CASE WHEN {both} THEN {columns} END AS columns"
-        f" FROM (SELECT TRUE AS lacus_here, * FROM a.{made.name}) AS x"
-        f" FULL JOIN (SELECT TRUE AS lacus_here, * FROM b.{made.name}) AS y ON {match})"
+        f" FROM (SELECT TRUE AS lacus_here, * FROM a.{made.name} WHERE {rows}) AS x"
+        f" FULL JOIN (SELECT TRUE AS lacus_here, * FROM b.{made.name} WHERE {rows}) AS y"
+        f" ON {match})"
         " WHERE change <> 'changed' OR columns IS NOT NULL"
     )
 
@@ -221,6 +226,14 @@ def _columns(connection: duckdb.DuckDBPyConnection, side: str, table: str) -> se
         [side, namespace, name],
     ).fetchall()
     return {row[0] for row in rows}
+
+
+def _same_files(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether the rows of a table and their deletions are in the same files on both sides."""
+    namespace, _, name = table.partition(".")
+    query = "SELECT data_file, delete_file FROM ducklake_list_files(?, ?, schema => ?)"
+    a, b = (set(connection.execute(query, [s, name, namespace]).fetchall()) for s in ("a", "b"))
+    return a == b
 
 
 @contextlib.contextmanager

@@ -52,6 +52,27 @@ def test_rows_added_removed_and_changed(lake_of_three):
     ]
 
 
+def test_rows_of_the_same_files_are_not_read(lake_of_three, monkeypatch):
+    """A table that nothing happened to is not compared."""
+    store, at = lake_of_three
+    asked = []
+    query = diff._query
+
+    def noted(*given):
+        asked.append(query(*given))
+        return asked[-1]
+
+    monkeypatch.setattr(diff, "_query", noted)
+    for first, last, compared in (
+        (at["third"], store.snapshot(), False),
+        (at["second"], at["third"], True),
+    ):
+        found = diff.differences(store, first, last, "csc.detections")
+        assert (sum(found.counts.values()), found.rows.num_rows) == (compared, compared)
+        assert {"change", "name", "obsid"} <= set(found.rows.column_names)
+        assert ("WHERE FALSE" in asked.pop()) is not compared
+
+
 def test_the_other_way_round(lake_of_three):
     store, at = lake_of_three
     found = rows(store, at["second"], at["first"])
