@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lake.formats.columns import rebatched
+
 #: Uncompressed bytes of a row group that is read as a whole.
 _GROUP_BYTES = 1 << 27
 
@@ -70,28 +72,14 @@ def scan(
         What columns of text must be equal to.
     columns : sequence of str
     size : int
-        Rows of a batch, at most.
+        Rows of a batch; of the last, at most.
 
     Yields
     ------
     pyarrow.RecordBatch
-        These columns, in the order of the files; small row groups come together.
+        These columns, in the order of the files.
     """
-    waiting: list[pa.RecordBatch] = []
-    for rows in _chosen_rows(paths, where, columns, size):
-        if waiting and sum(batch.num_rows for batch in [*waiting, rows]) > size:
-            yield _joined(waiting)
-            waiting = []
-        waiting.append(rows)
-    if waiting:
-        yield _joined(waiting)
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        return batches[0]
-    (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
-    return batch
+    yield from rebatched(_chosen_rows(paths, where, columns, size), size)
 
 
 def _chosen_rows(

@@ -1,7 +1,7 @@
 """Arrow columns in the few types that every astronomical format has, and as text."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -204,6 +204,27 @@ def slices(batch: pa.RecordBatch, nbytes: int = 1 << 24) -> Batches:
     rows = max(1, int(batch.num_rows * nbytes / max(batch.nbytes, 1)))
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows)
+
+
+def rebatched(batches: Iterable[pa.RecordBatch], rows: int) -> Batches:
+    """Put batches together and cut them, so that all but the last have as many rows."""
+    pending: list[pa.RecordBatch] = []
+    for batch in batches:
+        pending.append(batch)
+        count = sum(each.num_rows for each in pending)
+        if count < rows:
+            continue
+        joined = _joined(pending)
+        for start in range(0, count - rows + 1, rows):
+            yield joined.slice(start, rows)
+        rest = joined.slice(count - count % rows)
+        pending = [rest] if rest.num_rows else []
+    if pending:
+        yield _joined(pending)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def is_numeric_list(kind: pa.DataType) -> bool:

@@ -27,6 +27,7 @@ from lake.formats._votable_binary import read_binary
 from lake.formats._votable_header import Document, is_overflow
 from lake.formats._votable_stream import ByteStream
 from lake.formats._votable_tabledata import ForeignCells, read_tabledata
+from lake.formats.columns import rebatched
 from lake.formats.source import Source
 
 _TAG = rb"(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>"
@@ -71,7 +72,7 @@ def scan_votable(
     batches = _batches(source, stream, document, schema)
     if not overflow:
         batches = _warning_of_overflow(batches, document, stream.name)
-    return pa.RecordBatchReader.from_batches(schema, _rebatch(batches, batch_rows))
+    return pa.RecordBatchReader.from_batches(schema, rebatched(batches, batch_rows))
 
 
 def read_votable(source: Source, *, table: int | str = 0) -> pa.Table:
@@ -102,7 +103,7 @@ def read_votable(source: Source, *, table: int | str = 0) -> pa.Table:
     """
     stream, document = _open(source, table)
     schema = document.schema()
-    batches = _rebatch(_batches(source, stream, document, schema), 50_000)
+    batches = rebatched(_batches(source, stream, document, schema), 50_000)
     read = pa.Table.from_batches(list(batches), schema=schema)
     # By now what follows the rows is known as well.
     return read.replace_schema_metadata(document.schema().metadata)
@@ -184,23 +185,6 @@ def _decode(stream: ByteStream, document: Document, schema: pa.Schema) -> Iterat
             yield read_fits_stream(stream, fields, schema, prefix, extension)
         case other:
             raise InputError(stream.name, f"data as {other!r} are not understood")
-
-
-def _rebatch(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
-    pending: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        pending.append(batch)
-        rows += batch.num_rows
-        if rows < batch_rows:
-            continue
-        joined = pa.concat_batches(pending)
-        whole = rows - rows % batch_rows
-        for start in range(0, whole, batch_rows):
-            yield joined.slice(start, batch_rows)
-        pending, rows = [joined.slice(whole)], rows - whole
-    if rows:
-        yield pa.concat_batches(pending)
 
 
 def _overflow_at_end(tail: bytes, prefix: str) -> list[dict[str, str]]:
