@@ -1,6 +1,7 @@
 """Rows of one table, gathered column by column until they are made Arrow at once."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,6 @@ class Columns:
 
     def __init__(self, table: Table, release: str) -> None:
         self._table, self._release = table, release
-        self._own = {"release", "file_sha256", "file_row"}
         self._names = {c.name for c in table.columns}
         # Columns whose values are large: lists and binary ones.
         self._large = [
@@ -54,12 +54,14 @@ class Columns:
         self._numbers: list[int] = []
         self._tables: list[tuple[str, pa.Table]] = []
         self._table_rows = 0
+        self._parts: list[tuple[list[str], dict[str, Sequence[Any]]]] = []
+        self._part_rows = 0
         self.list_bytes = 0
 
     @property
     def rows(self) -> int:
         """Rows gathered."""
-        return len(self._given) + self._table_rows
+        return len(self._given) + self._table_rows + self._part_rows
 
     def extend(self, rows: Sequence[Mapping[str, Any]] | pa.Table, sha256: str) -> None:
         """Add the rows of one file.
@@ -80,12 +82,28 @@ class Columns:
             self._given.append(row)
             self._hashes.append(sha256)
             self._numbers.append(row.get("file_row", number))
-            for name in self._large:
-                value = row.get(name)
-                if isinstance(value, np.ndarray):
-                    self.list_bytes += value.nbytes
-                elif isinstance(value, bytes):
-                    self.list_bytes += len(value)
+            self.list_bytes += sum(_size(row.get(name)) for name in self._large)
+
+    def extend_columns(self, columns: Mapping[str, Sequence[Any]], hashes: Sequence[str]) -> None:
+        """Add rows of several files column by column.
+
+        Parameters
+        ----------
+        columns : mapping of str to sequence
+            Values of equal number by column, file_row among them; a column left out is null.
+        hashes : sequence of str
+            SHA-256 of each row's file.
+
+        Raises
+        ------
+        LacusError
+            If there is a column that the contract does not declare.
+        """
+        self._declared(columns.keys())
+        self._parts.append((list(hashes), dict(columns)))
+        self._part_rows += len(hashes)
+        for name in self._large:
+            self.list_bytes += sum(map(_size, columns.get(name, ())))
 
     def _declared(self, names: Set[str]) -> None:
         if not names <= self._names:
@@ -100,7 +118,11 @@ class Columns:
         Misfit
             If a value does not fit its column.
         """
-        made = [self._batch()] if self._hashes else []
+        made = []
+        if self._hashes:
+            made.append(self._batch(self._row_values, self._numbers, self._hashes))
+        for hashes, columns in self._parts:
+            made.append(self._batch(columns.get, columns["file_row"], hashes))
         for sha256, table in self._tables:
             made += self._completed(table, sha256)
         return made
@@ -129,43 +151,74 @@ class Columns:
     def _named(self, column: Column, reason: str) -> str:
         return f"{self._table.name}, column {column.name!r}: {reason}"
 
-    def _batch(self) -> pa.RecordBatch:
-        """Rows that were given one by one."""
-        own: dict[str, Sequence[Any]] = {
-            "release": [self._release] * len(self._hashes),
-            "file_sha256": self._hashes,
-            "file_row": self._numbers,
+    def _row_values(self, name: str) -> list[Any]:
+        return [row.get(name) for row in self._given]
+
+    def _batch(
+        self,
+        values_of: Callable[[str], Sequence[Any] | None],
+        numbers: Sequence[int],
+        hashes: Sequence[str],
+    ) -> pa.RecordBatch:
+        """Rows of which each column is there as a sequence, or is null."""
+        size = len(hashes)
+        own = {
+            "release": pa.repeat(self._release, size),
+            "file_sha256": pa.array(hashes, pa.string()),
+            "file_row": pa.array(numbers, pa.int64()),
         }
         arrays = []
         for column in self._table.columns:
-            values = own.get(column.name) or self._values(column)
-            try:
-                array = _array(values, column.arrow)
-            except _MISFITS:
-                raise self._misfits(column) from None
+            values = None
+            if (array := own.get(column.name)) is None:
+                values = values_of(column.name)
+                try:
+                    array = (
+                        pa.nulls(size, column.arrow)
+                        if values is None
+                        else _array(values, column.arrow)
+                    )
+                except _MISFITS:
+                    raise self._misfits(column, values or (), hashes) from None
             if array.null_count and not column.nullable:
-                raise self._misfits(column)
+                raise self._misfits(column, values or [None] * size, hashes)
             arrays.append(array)
         return pa.record_batch(arrays, schema=self.schema)
 
-    def _values(self, column: Column) -> list[Any]:
-        return [row.get(column.name) for row in self._given]
-
-    def _misfits(self, column: Column) -> Misfit:
+    def _misfits(self, column: Column, values: Sequence[Any], hashes: Sequence[str]) -> Misfit:
         found: dict[str, str] = {}
-        for sha256, value in zip(self._hashes, self._values(column), strict=True):
+        for sha256, value in zip(hashes, values, strict=True):
             if reason := _misfit(value, column):
                 found.setdefault(sha256, self._named(column, reason))
         return Misfit(found)
 
     def drop(self, hashes: Mapping[str, Any]) -> None:
         """Forget the rows of some files."""
-        keep = [i for i, sha256 in enumerate(self._hashes) if sha256 not in hashes]
-        self._given = [self._given[i] for i in keep]
-        self._hashes = [self._hashes[i] for i in keep]
-        self._numbers = [self._numbers[i] for i in keep]
+        keep = [sha256 not in hashes for sha256 in self._hashes]
+        self._given = list(compress(self._given, keep))
+        self._hashes = list(compress(self._hashes, keep))
+        self._numbers = list(compress(self._numbers, keep))
+        self._parts = [left for part in self._parts if (left := _without(hashes, *part))[0]]
+        self._part_rows = sum(len(part) for part, _ in self._parts)
         self._tables = [(s, table) for s, table in self._tables if s not in hashes]
         self._table_rows = sum(table.num_rows for _, table in self._tables)
+
+
+def _without(
+    dropped: Mapping[str, Any], hashes: list[str], columns: dict[str, Sequence[Any]]
+) -> tuple[list[str], dict[str, Sequence[Any]]]:
+    keep = [sha256 not in dropped for sha256 in hashes]
+    left: dict[str, Sequence[Any]] = {
+        name: list(compress(values, keep)) for name, values in columns.items()
+    }
+    return list(compress(hashes, keep)), left
+
+
+def _size(value: Any) -> int:
+    """Bytes of an array, or of a value of bytes."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    return len(value) if isinstance(value, bytes) else 0
 
 
 _MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError)

@@ -128,7 +128,7 @@ class TableRole(Role):
     matches: tuple[str, str] | None = None
 
 
-Records = Mapping[str, Sequence[Mapping[str, Any]] | pa.Table]
+Records = Mapping[str, Sequence[Any] | pa.Table]
 """Rows by table, mappings from column to value or an Arrow table; see `RecordRole`."""
 
 
@@ -148,6 +148,11 @@ class RecordRole(Role):
         file has many of are an Arrow table with the contract's types, which is not copied. Rows
         that cannot be taken are named under ``rejected``, with file_row and reason; a file that
         cannot raises `lake.errors.InputError`.
+    columns : callable, optional
+        Of a role whose files are many and small: makes columns of them at once. `records` then
+        gives, under the name of `table`, objects of any kind with ``nbytes``, one for each row
+        and with no key twice; of a list of those of many files this makes values by table and
+        column, file_row among them, each a sequence with a value to an object.
     also : tuple of str
         The tables beside `table`.
     some : tuple of str
@@ -158,6 +163,7 @@ class RecordRole(Role):
     """
 
     records: Callable[[InputFile, bytes], Records]
+    columns: Callable[[Sequence[Any]], Mapping[str, Mapping[str, Sequence[Any]]]] | None = None
     also: tuple[str, ...] = ()
     some: tuple[str, ...] = ()
     yields: str | None = None

@@ -20,10 +20,9 @@ import pyarrow as pa
 
 from lake import contracts, inputs
 from lake.chunks import finished, note, place
-from lake.columns import Columns, Misfit
 from lake.errors import InputError
-from lake.formats.room import turn_over
 from lake.formats.source import Content, contents, load
+from lake.gathering import Gathering
 from lake.inputs import InputFile, RecordRole
 from lake.intake import Batch, refused
 from lake.plan import Identity, Record
@@ -34,10 +33,6 @@ from lake.store import Store
 _CHUNK = 1000
 #: Files from which on more than one process pays for its start.
 _MANY = 4000
-#: Rows are made Arrow once their lists hold this many bytes, which fit into a cache.
-_WRITE_BYTES = 1 << 22
-#: And rows once they are so many.
-_WRITE_ROWS = 1000
 #: Bytes that may wait to be written, if they are not all of one batch.
 _BEHIND_BYTES = 1 << 25
 #: Files between two reports of progress.
@@ -127,17 +122,12 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _columns(role: RecordRole, release: str) -> dict[str, Columns]:
-    """Columns to gather the rows of a role in, by table."""
-    return {name: Columns(contracts.table(name), release) for name in role.tables}
-
-
 def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
     """Read a chunk of files and stage its rows."""
     role = inputs.role(task.mission, task.role)
     assert isinstance(role, RecordRole)
     store = Store(task.directory)
-    columns = _columns(role, task.release)
+    gathering = Gathering(role, task.release)
     taken: list[Record] = []
     numbers: dict[Identity, int] = {}
 
@@ -147,8 +137,8 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
 
     with contextlib.ExitStack() as stack:
         stages = {
-            name: stack.enter_context(store.stage(name, task.release, columns[name].schema))
-            for name in role.tables
+            name: stack.enter_context(store.stage(name, task.release, schema))
+            for name, schema in gathering.schemas.items()
         }
         # Parquet is written by a thread beside the parsing: it needs the interpreter hardly ever.
         writer = stack.enter_context(ThreadPoolExecutor(1))
@@ -157,19 +147,11 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
         # than either takes.
         found = stack.enter_context(contextlib.closing(contents(r.file.path for r in task.records)))
         for number, record in enumerate(task.records, 1):
-            taken.append(_read(record, next(found), role, columns, twin))
+            taken.append(_read(record, next(found), role, gathering, twin))
             numbers.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
-            # Lists are often views of their file: none waits for long.
-            many = sum(c.list_bytes for c in columns.values()) > _WRITE_BYTES
-            full = {
-                name: c
-                for name, c in columns.items()
-                if last or (many and c.list_bytes) or c.rows >= _WRITE_ROWS
-            }
-            if full:
-                size = sum(c.list_bytes for c in full.values())
-                batches = _batches(full, columns, taken)
+            if batches := gathering.batches(_refuse(taken), last):
+                size = sum(batch.nbytes for made in batches.values() for batch in made)
                 written.append((size, writer.submit(_write, stages, batches)))
                 # A row group takes longer to write than its last rows to read.
                 while len(written) > 1 and sum(size for size, _ in written) > _BEHIND_BYTES:
@@ -188,10 +170,10 @@ def _read(
     record: Record,
     found: Content | OSError,
     role: RecordRole,
-    columns: Mapping[str, Columns],
+    gathering: Gathering,
     twin: Callable[[Record], Record | None] | None = None,
 ) -> Record:
-    """Read what was found in one file: its checksum, and its rows into the columns.
+    """Read what was found in one file: its checksum, and its rows.
 
     The rows of a file of the same bytes as one before, its twin, are there already.
     """
@@ -216,13 +198,13 @@ def _read(
         left_out = _left_out(out) if out else None
         if not rows[role.table]:
             raise InputError(file.path, left_out or "there is no row in it")
-        _no_repeats(file, role, rows[role.table])
+        if role.columns is None:
+            _no_repeats(file, role, rows[role.table])
     except InputError as error:
         return refused(record, error.reason, read=1)
     except Exception as error:  # a reader's own failure is a reason too: the other files go on
         return refused(record, f"the reader failed: {type(error).__name__}: {error}", read=1)
-    for name in role.tables:
-        columns[name].extend(rows.get(name, ()), file.sha256)
+    gathering.extend(rows, file.sha256)
     number = len(rows[role.table])
     return replace(
         record, status="committed", reason=left_out, rows_read=number + len(out),
@@ -252,30 +234,18 @@ def _no_repeats(
             raise InputError(file.path, text, f"row {number}")
 
 
-def _batches(
-    full: Mapping[str, Columns],
-    columns: Mapping[str, Columns],
-    taken: list[Record],
-) -> dict[str, list[pa.RecordBatch]]:
-    """What was gathered for some tables, as Arrow.
+def _refuse(taken: list[Record]) -> Callable[[Mapping[str, str]], None]:
+    """Give a function that rejects some of these files after all.
 
-    Files with a value that its column cannot hold are rejected and dropped from all tables; rows
-    of theirs that are staged already are taken out by `Batch.whittle`.
+    Rows of theirs that are staged already are taken out by `Batch.whittle`.
     """
-    while True:
-        try:
-            batches = {name: c.batches() for name, c in full.items()}
-        except Misfit as error:
-            for column in columns.values():
-                column.drop(error.reasons)
-            batch = Batch(taken)
-            batch.refuse(error.reasons)
-            taken[:] = batch.records
-            continue
-        for column in full.values():
-            column.clear()
-        turn_over()
-        return batches
+
+    def refuse(reasons: Mapping[str, str]) -> None:
+        batch = Batch(taken)
+        batch.refuse(reasons)
+        taken[:] = batch.records
+
+    return refuse
 
 
 def _write(stages: Mapping[str, Stage], batches: Mapping[str, list[pa.RecordBatch]]) -> None:
@@ -307,16 +277,17 @@ def read_own(
     mission = role.table.split(".")[0]
     files = [file for path in paths for file in inputs.files_below(path, role.suffixes)]
     for start in range(0, len(files), part):
-        columns = _columns(role, "own")
-        taken = []
+        gathering = Gathering(role, "own")
+        taken: list[Record] = []
         of_part = files[start : start + part]
         for path, found in zip(of_part, contents(of_part), strict=True):
             status = found[1] if isinstance(found, tuple) else None
             size, changed = (status.st_size, status.st_mtime_ns) if status else (0, 0)
             file = InputFile(path, mission, "own", role.name, {}, size, changed, "")
-            taken.append(_read(Record(file, role.version, "new"), found, role, columns))
-        batches = _batches(columns, columns, taken)
+            taken.append(_read(Record(file, role.version, "new"), found, role, gathering))
+        batches = gathering.batches(_refuse(taken), last=True)
         tables = {
-            name: pa.Table.from_batches(batches[name], c.schema) for name, c in columns.items()
+            name: pa.Table.from_batches(batches[name], schema)
+            for name, schema in gathering.schemas.items()
         }
         yield tables, taken

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lake import contracts, inputs, records
+from lake import contracts, gathering, inputs, records
 from lake.composition import Composition
 from lake.errors import InputError
 from lake.formats import source
@@ -366,7 +366,7 @@ def test_progress_and_resume_end_in_the_same_lake(home, write, tmp_path, monkeyp
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_file_that_is_refused_late_leaves_no_pixels(home, write, monkeypatch, interrupted):
-    monkeypatch.setattr(records, "_WRITE_BYTES", 20)  # pixels are staged after every file
+    monkeypatch.setattr(gathering, "_LIST_BYTES", 20)  # pixels are staged after every file
     for name, size in (("a", 10), ("b", 713), ("c", 12), ("d", 713)):
         write(f"{name}.txt", f"{name},{size}\n")
     if interrupted:

@@ -6,6 +6,7 @@ from lake.inputs import RecordRole
 from lake.later import later
 from lake.sdss.label_catalogue import LABELS_ROLE
 from lake.sdss.spectra import records
+from lake.sdss.spectra_columns import columns
 
 if TYPE_CHECKING:
     from lake.sdss.archive import ARCHIVES
@@ -29,6 +30,7 @@ ROLES = {
         table="sdss.spectra",
         also=("sdss.spectra_manifest", "sdss.spectra_metadata", "sdss.loading_log"),
         records=records,
+        columns=columns,
         version=3,
         suffixes=(".fits", ".fit", ".fts"),
         options={

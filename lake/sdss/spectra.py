@@ -1,10 +1,12 @@
-"""Spectra of SDSS files: a file -> rows of the tables that describe it.
+"""Spectra of SDSS files: a file -> what is known of its spectra.
 
 The bytes of a file are parsed in place (`lake.formats.fits`), pixels stay views of them as far
-as possible, and what headers of one make have in common is worked out once.
+as possible, and what headers of one make have in common is worked out once. Rows of tables are
+made of the spectra of many files at once: see `lake.sdss.spectra_columns`.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,19 +23,19 @@ from lake.formats.fits_header import BLOCK
 from lake.formats.source import Source, label, load
 from lake.inputs import InputFile
 from lake.sdss.layouts import spectra
-from lake.sdss.metadata import INTERNAL, Metadata, resolve
+from lake.sdss.metadata import Metadata, resolve
 from lake.sdss.pixels import Pixels, take_pixels
+from lake.sdss.spectra_columns import Taken, columns
 from lake.sdss.spectrum import Spectrum
-from lake.sdss.wavelengths import Unusable
+from lake.sdss.wavelengths import Grid, Unusable
 
-TABLES = ("sdss.spectra", "sdss.spectra_manifest", "sdss.spectra_metadata", "sdss.loading_log")
+TABLE = "sdss.spectra"
 
 _FILE_NAME = re.compile(r"spe?c-(\d{3,6})-(\d{5})-(\d{3,4})$|spSpec-(\d{5})-(\d{4})-(\d{3})$", re.I)
-_NOT_COLUMNS = ("survey", *INTERNAL)
 
 
-def records(file: InputFile, data: bytes) -> Mapping[str, list[dict[str, Any]]]:
-    """Rows that a file gives to the tables of spectra.
+def records(file: InputFile, data: bytes) -> Mapping[str, list[Any]]:
+    """Spectra of a file.
 
     Parameters
     ----------
@@ -44,10 +46,10 @@ def records(file: InputFile, data: bytes) -> Mapping[str, list[dict[str, Any]]]:
 
     Returns
     -------
-    mapping of str to list of dict
-        For each of `TABLES` a dict per spectrum, column -> value, pixels as NumPy arrays of
-        any byte order; release and file_sha256 are left out. ``rejected`` lists the spectra
-        of a file with several that cannot be taken: file_row and reason.
+    mapping of str to list
+        Under ``sdss.spectra`` a `Taken` per spectrum, each with an identifier of its own.
+        ``rejected`` lists the spectra of a file with several that cannot be taken: file_row
+        and reason.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def records(file: InputFile, data: bytes) -> Mapping[str, list[dict[str, Any]]]:
     """
     now = datetime.now(UTC)
     common = _common(tuple(file.options.items()), file.path)
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    taken: list[Taken] = []
     rejected: list[dict[str, Any]] = []
     try:
         fits = FitsFile(str(file.path), data)
@@ -70,22 +72,19 @@ def records(file: InputFile, data: bytes) -> Mapping[str, list[dict[str, Any]]]:
                 if len(data) % BLOCK:
                     size = f"the file has {len(data)} bytes, no multiple of {BLOCK}"
                     spectrum.notes.append(f"{size}: HDUs at its end may be cut off")
-                made = _rows(file, spectrum, several, common, now)
+                taken.append(_taken(file, spectrum, several, common, now))
             except Unusable as problem:
                 if not several:
                     raise
                 rejected.append({"file_row": number, "reason": problem.reason})
-            else:
-                for name, row in zip(TABLES, made, strict=True):
-                    rows[name].append(row)
     except Unusable as problem:
         raise InputError(file.path, problem.problem, problem.where) from problem
-    if rejected and not rows[TABLES[0]]:
+    if rejected and not taken:
         reason = rejected[0]["reason"]
         raise InputError(file.path, f"none of {len(rejected)} spectra can be taken; {reason}")
     if several:
-        _unique(rows)
-    return {**rows, "rejected": rejected} if rejected else rows
+        _tell_apart(taken)
+    return {TABLE: taken, "rejected": rejected} if rejected else {TABLE: taken}
 
 
 def read_spectrum(source: Source) -> pa.Table:
@@ -111,17 +110,17 @@ def read_spectrum(source: Source) -> pa.Table:
     path = PurePath(label(source))
     data = load(source)
     file = InputFile(path, "sdss", "", "spectra", {}, len(data), 0, "")  # type: ignore[arg-type]
-    rows = records(file, bytes(data))["sdss.spectra"]
+    values = columns(records(file, bytes(data))[TABLE])[TABLE]
+    rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     fields = [
-        field for field in contracts.table("sdss.spectra").schema()
+        field for field in contracts.table(TABLE).schema()
         if field.name not in ("release", "file_sha256")
     ]  # fmt: skip
-    columns = {field.name: [row.get(field.name) for row in rows] for field in fields}
-    columns["wavelength"] = [_wavelength(row) for row in rows]
+    made = {field.name: [row.get(field.name) for row in rows] for field in fields}
+    made["wavelength"] = [_wavelength(row) for row in rows]
     arrays = [
-        pa.array([_native(value) for value in columns[field.name]], field.type)
-        for field in fields
-    ]  # fmt: skip
+        pa.array([_native(value) for value in made[field.name]], field.type) for field in fields
+    ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
@@ -160,10 +159,10 @@ def _common(options: tuple[tuple[str, str], ...], path: Any) -> dict[str, Any]:
     return given
 
 
-def _rows(
+def _taken(
     file: InputFile, spectrum: Spectrum, several: bool, common: dict[str, Any], now: datetime
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """One row for each of `TABLES`."""
+) -> Taken:
+    """Find out what there is to know of a spectrum."""
     grid, notes = spectrum.grid, list(spectrum.notes)
     warnings: list[str] = []
     pixels = take_pixels(spectrum, notes, warnings)
@@ -173,95 +172,36 @@ def _rows(
     spec_id = _spec_id(about.values, spectrum, file.path, several)
     for column, (value, source) in spectrum.known.items():
         about.fill(column, value, source)
-    metadata = _metadata(file, spectrum, about, pixels, common)
+    resolution_source = _fill(about, pixels, grid)
+    about.fill("data_release", file.release or None, "registration")
     if grid.note:
         notes.append(grid.note)
     if problem := _name_disagrees(file.path, about.values):
         notes.append(problem)
     if "notes" in common:
         notes.append(common["notes"])
-    first, step = grid.written or (grid.crval1, grid.cd1_1)
-    row = {
-        "wavelength_grid": grid.kind,
-        "coeff0": grid.coeff0,
-        "coeff1": grid.coeff1,
-        "crval1": grid.crval1,
-        "cd1_1": grid.cd1_1,
-        "n_pixels": pixels.size,
-        "wavelength": grid.wavelength,
-        **pixels.arrays,
-    }
-    manifest = {
-        "survey": about.values.get("survey") or common.get("survey"),
-        "data_release": metadata["data_release"],
-        "source_path": metadata["file_path"],
-        "checksum": file.sha256,
-        "wavelength_frame": metadata["wavelength_frame"],
-        "wavelength_grid": grid.kind,
-        "crval1": first,
-        "cd1_1": step,
-        "coeff0": grid.coeff0,
-        "coeff1": grid.coeff1,
-        "flux_unit": spectrum.flux_unit,
-        "created_at": common.get("created_at", now),
-        "notes": "; ".join(notes) or None,
-    }
-    step_log = {
-        "step_order": 1,
-        "step_name": "load_spectrum",
-        "params_json": f'{{"layout": "{spectrum.layout}", "hdu": {spectrum.hdu}, '
-        f'"row": {spectrum.row}, "flux_factor": {pixels.factor:g}}}',
-        "result_hash": pixels.digest(),
-        "timestamp": now,
-        "warnings": "; ".join(warnings) or None,
-    }
-    made = (row, manifest, metadata, step_log)
-    for each in made:
-        each["spec_id"], each["file_row"] = spec_id, spectrum.row
-    return made
+    return Taken(
+        file, spectrum, pixels, about, spec_id, resolution_source, common, now,
+        "; ".join(notes) or None, "; ".join(warnings) or None,
+    )  # fmt: skip
 
 
-def _metadata(
-    file: InputFile,
-    spectrum: Spectrum,
-    about: Metadata,
-    pixels: Pixels,
-    common: dict[str, Any],
-) -> dict[str, Any]:
-    """Row of `sdss.spectra_metadata`: keywords first, then what pixels and registration say."""
-    values, grid = about.values, spectrum.grid
-    resolution_source = "keyword"
+def _fill(about: Metadata, pixels: Pixels, grid: Grid) -> str | None:
+    """Compute of the pixels what no keyword says, and tell where the resolution is from."""
+    values = about.values
+    source = "keyword"
     if "resolution_r" not in values:
         sampling = grid.sampling(pixels.size) if "wdisp" in pixels.arrays else None
         if sampling is not None:
             about.fill("resolution_r", pixels.resolution(sampling), "computed from wdisp")
-            resolution_source = "median of the line-spread dispersion (wdisp)"
+            source = "median of the line-spread dispersion (wdisp)"
     if "sn_median" not in values or "sn_per_pixel" not in values:
         ratio = pixels.signal_to_noise()
         about.fill("sn_median", ratio, "computed from flux and ivar")
         about.fill("sn_per_pixel", ratio, "computed from flux and ivar")
     if "mask_frac_bad" not in values:
         about.fill("mask_frac_bad", pixels.bad_share(), "computed from and_mask and ivar")
-    about.fill("data_release", file.release or None, "registration")
-    first, last = pixels.extent()
-    return {
-        **dict.fromkeys(("wavelength_frame", "data_release")),
-        **{key: value for key, value in values.items() if key not in _NOT_COLUMNS},
-        "resolution_source": resolution_source if "resolution_r" in values else None,
-        "file_path": str(file.path),
-        "quality_flags": about.flags_json,
-        "flux_unit": spectrum.flux_unit,
-        "retrieval_date": common.get("retrieval_date"),
-        "survey_wavelength_calibrated": common.get(
-            "survey_wavelength_calibrated", grid.kind != "pixel-normalised"
-        ),
-        "survey_flux_calibrated": common.get("survey_flux_calibrated", pixels.calibrated),
-        "post_processing_steps": common.get("post_processing_steps"),
-        "calibration_references": common.get("calibration_references"),
-        "wavelength_min_A": grid.at(first),
-        "wavelength_max_A": grid.at(last),
-        "keyword_sources": f"{{{', '.join(about.sources)}}}",
-    }
+    return source if "resolution_r" in values else None
 
 
 def _spec_id(values: dict[str, Any], spectrum: Spectrum, path: PurePath, several: bool) -> str:
@@ -297,12 +237,11 @@ def _name_disagrees(path: PurePath, values: dict[str, Any]) -> str | None:
     return "the file is named {}-{}-{}, but is ".format(*named) + "{}-{}-{}".format(*written)
 
 
-def _unique(rows: dict[str, list[dict[str, Any]]]) -> None:
+def _tell_apart(spectra: list[Taken]) -> None:
     """Give spectra of a file that go by the same identifier their row as well."""
-    ids = [row["spec_id"] for row in rows[TABLES[0]]]
-    if len(set(ids)) == len(ids):
-        return
-    for i, name in enumerate(ids):
-        if ids.count(name) > 1:
-            for table in TABLES:
-                rows[table][i]["spec_id"] = f"{name}-{rows[table][i]['file_row']}"
+    times = Counter(each.spec_id for each in spectra)
+    for each in spectra:
+        if times[each.spec_id] > 1:
+            each.spec_id += f"-{each.spectrum.row}"
+    if len({each.spec_id for each in spectra}) < len(spectra):
+        _tell_apart(spectra)

@@ -5,9 +5,22 @@ import io
 import numpy as np
 from astropy.io import fits
 
+from lake.sdss.spectra import TABLE, records
+from lake.sdss.spectra_columns import columns
+
 PIXELS = 60
 COEFF0, COEFF1 = 3.58, 1e-4
 LOGLAM = COEFF0 + COEFF1 * np.arange(PIXELS)
+
+
+def rows(file, data):
+    """Rows, as dicts, that a file gives to each table of spectra, and what is rejected."""
+    found = records(file, data)
+    made = {
+        table: [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        for table, values in columns(found[TABLE]).items()
+    }
+    return {**made, **{name: left for name, left in found.items() if name != TABLE}}
 
 
 def pixels(seed=0, count=PIXELS):

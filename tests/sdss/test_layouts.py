@@ -8,14 +8,13 @@ from astropy.io import fits
 
 from lake.errors import InputError
 from lake.inputs import InputFile
-from lake.sdss.spectra import records
 from tests.sdss import files
 from tests.sdss.files import COEFF0, COEFF1, LOGLAM, PIXELS
 
 
 def taken(data, name="spectrum.fits", **options):
     file = InputFile(Path(name), "sdss", "DR17", "spectra", options, 0, 0, "ab" * 32)
-    return records(file, data)
+    return files.rows(file, data)
 
 
 def only(data, name="spectrum.fits", **options):

@@ -8,7 +8,6 @@ import pytest
 from astropy.io import fits
 
 from lake.inputs import InputFile
-from lake.sdss.spectra import records
 from lake.sdss.wavelengths import SPEED_OF_LIGHT_KMS
 from tests.sdss import files
 from tests.sdss.files import SPECOBJ
@@ -16,7 +15,7 @@ from tests.sdss.files import SPECOBJ
 
 def metadata(data, **options):
     file = InputFile(Path("spectrum.fits"), "sdss", "DR17", "spectra", options, 0, 0, "ab" * 32)
-    rows = records(file, data)
+    rows = files.rows(file, data)
     row = rows["sdss.spectra_metadata"][0]
     row["sources"] = json.loads(row["keyword_sources"])
     return row

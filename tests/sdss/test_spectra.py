@@ -16,13 +16,14 @@ from lake.errors import InputError
 from lake.formats.source import load
 from lake.inputs import InputFile
 from lake.sdss import read_spectrum
-from lake.sdss.spectra import TABLES, records
 from tests.sdss import files
+
+TABLES = ("sdss.spectra", "sdss.spectra_manifest", "sdss.spectra_metadata", "sdss.loading_log")
 
 
 def taken(data, name="spec-0390-51900-0282.fits", **options):
     file = InputFile(Path(name), "sdss", "DR17", "spectra", options, 0, 0, "ab" * 32)
-    return records(file, data)
+    return files.rows(file, data)
 
 
 def test_rows_have_columns_of_their_tables_only():
