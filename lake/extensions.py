@@ -15,6 +15,9 @@ _NAMES = ("ducklake", "sqlite_scanner")
 def connect() -> duckdb.DuckDBPyConnection:
     """Open a DuckDB of its own, in memory, that has what a lake needs; its times are UTC.
 
+    It has one thread until `widen`: what opens a lake, or makes one, are small statements, for
+    which to wake up another thread takes longer than they do.
+
     Extensions from wheels are loaded without a look at their signatures, which takes longer than
     all else that opens a lake: they came as DuckDB's own code did. Whatever is loaded later on is
     verified, and that cannot be turned off any more.
@@ -24,9 +27,7 @@ def connect() -> duckdb.DuckDBPyConnection:
     LacusError
         If an extension is neither installed nor to be had.
     """
-    connection = duckdb.connect(
-        config={"threads": os.cpu_count() or 1, "allow_unsigned_extensions": True}
-    )
+    connection = duckdb.connect(config={"threads": 1, "allow_unsigned_extensions": True})
     try:
         missing = {name: why for name in _NAMES if (why := _load(connection, name))}
         connection.execute("SET allow_unsigned_extensions = false")
@@ -38,6 +39,11 @@ def connect() -> duckdb.DuckDBPyConnection:
         connection.close()
         raise
     return connection
+
+
+def widen(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a DuckDB use all processors."""
+    connection.execute(f"SET threads = {os.cpu_count() or 1}")
 
 
 def wheel(name: str) -> Path:

@@ -72,11 +72,12 @@ def sync(
     LacusError
         If a change loses values and these are not to be made; the lake is as it was.
     """
-    wanted = digest()
-    if _in_line(connection, wanted):
+    wanted, former = digest(), _former(connection)
+    if wanted == former:
         return False
-    fresh = "meta.releases" not in _stored_tables(connection)
-    if fresh:
+    # Every transaction looks for its snapshot, which takes longer than what is asked for below.
+    connection.execute("BEGIN")
+    if former is None:
         connection.execute("CALL lake.set_option('data_inlining_row_limit', '0')")
     todo = changes(connection)
     losing = [change.what for change in todo if change.destructive]
@@ -96,7 +97,6 @@ def sync(
             statements += table.comments()
         for view in models.views().values():
             statements += view.comments()
-    connection.execute("BEGIN")
     # A thousand statements: given one by one, each would wait for the interpreter.
     connection.execute(";\n".join(statements))
     _describe(connection)
@@ -107,7 +107,7 @@ def sync(
         " ? AS snapshot, now() AS committed_at FROM lake.meta.columns",
         [wanted, _next_snapshot(connection)],
     )
-    info = {"contracts": wanted} | ({} if fresh else {"changes": [c.what for c in todo]})
+    info = {"contracts": wanted} | ({"changes": [c.what for c in todo]} if former else {})
     connection.execute(
         "CALL lake.set_commit_message('lacus', 'bring the lake into line with its contracts',"
         " extra_info => ?)",
@@ -150,13 +150,14 @@ def changes(connection: duckdb.DuckDBPyConnection) -> list[Change]:
     return found
 
 
-def _in_line(connection: duckdb.DuckDBPyConnection, wanted: str) -> bool:
+def _former(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Digest of the contracts that the lake was last in line with; None while it is being made."""
     stored_by = "SELECT fingerprint FROM lake.meta.releases WHERE table_name = 'meta.columns'"
     try:
         stored = connection.execute(stored_by).fetchone()
-    except duckdb.CatalogException:  # there is no such table: the lake is being made
-        return False
-    return stored is not None and stored[0] == wanted
+    except duckdb.CatalogException:  # there is no such table
+        return None
+    return None if stored is None else str(stored[0])
 
 
 def _has_rows(connection: duckdb.DuckDBPyConnection, table: str) -> bool:

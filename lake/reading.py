@@ -118,6 +118,14 @@ class Reading:
         UsageError
             If there is no such snapshot or pin.
         """
+        connection = self._opened(read_only=read_only, at=at)
+        extensions.widen(connection)
+        return connection
+
+    def _opened(
+        self, *, read_only: bool = True, at: int | str | None = None
+    ) -> duckdb.DuckDBPyConnection:
+        """Open what `connect` does; it has one thread yet, see `extensions.connect`."""
         if read_only and not self.exists:
             raise LacusError(f"{self.directory}: there is no lake here yet; `lacus run` makes one")
         connection = extensions.connect()

@@ -20,7 +20,7 @@ import duckdb
 import filelock
 import pyarrow as pa
 
-from lake import disk, migrate
+from lake import disk, extensions, migrate
 from lake.commit import Commit, current_snapshot
 from lake.errors import LacusError
 from lake.reading import Reading
@@ -158,7 +158,7 @@ class Writing(Reading):
         shutil.rmtree(aside.directory, ignore_errors=True)  # of a writer that was killed
         aside.directory.mkdir()
         aside.data = self.data
-        connection = aside.connect(read_only=False)
+        connection = aside._opened(read_only=False)
         try:
             # Whoever uses a lake reads all of its catalogue before it leaves it.
             connection.execute("USE memory")
@@ -171,6 +171,7 @@ class Writing(Reading):
             os.replace(aside.catalog, self.catalog)
             connection.execute(f"{self.attach_sql(read_only=False)}; USE lake")
             self._in_line = current_snapshot(connection)
+            extensions.widen(connection)
         except BaseException:
             connection.close()
             raise

@@ -415,6 +415,19 @@ def test_only_the_wheels_are_loaded_without_a_look_at_their_signatures(tmp_path)
             connection.execute("SET allow_unsigned_extensions = true")
 
 
+def test_a_lake_that_is_open_uses_all_processors(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    threads = "SELECT current_setting('threads')"
+    found = []
+    for _ in ("made", "opened"):
+        store = Store(tmp_path / "lake")
+        with store.commit("nothing") as commit:
+            found += commit.connection.execute(threads).fetchall()
+        found += store.sql(threads).fetchall()
+        store.refresh()
+    assert found == [(3,)] * 4
+
+
 def test_reading_while_writing_sees_whole_states(tmp_path):
     store = Store(tmp_path / "lake")
     put(store, "R", "m0", rows=2)
