@@ -25,7 +25,7 @@ from lake.formats.source import Content, contents, load
 from lake.gathering import Gathering
 from lake.inputs import InputFile, RecordRole
 from lake.intake import Batch, refused
-from lake.plan import Identity, Record
+from lake.plan import Record
 from lake.staging import Stage
 from lake.store import Store
 
@@ -129,11 +129,12 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
     store = Store(task.directory)
     gathering = Gathering(role, task.release)
     taken: list[Record] = []
-    numbers: dict[Identity, int] = {}
+    # One role and one reader: files of the same bytes and options hold the same rows.
+    numbers: dict[tuple[str, str], int] = {}
 
-    def twin(record: Record) -> Record | None:
-        number = numbers.get(record.identity)
-        return None if number is None else taken[number]
+    def twin(file: InputFile) -> Record | None:
+        number = numbers.setdefault((file.sha256, file.options_json), len(taken))
+        return taken[number] if number < len(taken) else None
 
     with contextlib.ExitStack() as stack:
         stages = {
@@ -148,7 +149,6 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
         found = stack.enter_context(contextlib.closing(contents(r.file.path for r in task.records)))
         for number, record in enumerate(task.records, 1):
             taken.append(_read(record, next(found), role, gathering, twin))
-            numbers.setdefault(taken[-1].identity, number - 1)
             last = number == len(task.records)
             if batches := gathering.batches(_refuse(taken), last):
                 size = sum(batch.nbytes for made in batches.values() for batch in made)
@@ -171,7 +171,7 @@ def _read(
     found: Content | OSError,
     role: RecordRole,
     gathering: Gathering,
-    twin: Callable[[Record], Record | None] | None = None,
+    twin: Callable[[InputFile], Record | None] | None = None,
 ) -> Record:
     """Read what was found in one file: its checksum, and its rows.
 
@@ -185,8 +185,7 @@ def _read(
     if (file.sha256 and sha256 != file.sha256) or not file.is_as_it_was(status):
         return refused(record, "was changed while it was being read")
     file = replace(file, sha256=sha256)
-    record = replace(record, file=file)
-    if twin is not None and (other := twin(record)):
+    if twin is not None and (other := twin(file)):
         return replace(other, file=file)
     try:
         try:
@@ -201,13 +200,14 @@ def _read(
         if role.columns is None:
             _no_repeats(file, role, rows[role.table])
     except InputError as error:
-        return refused(record, error.reason, read=1)
+        return refused(replace(record, file=file), error.reason, read=1)
     except Exception as error:  # a reader's own failure is a reason too: the other files go on
-        return refused(record, f"the reader failed: {type(error).__name__}: {error}", read=1)
+        reason = f"the reader failed: {type(error).__name__}: {error}"
+        return refused(replace(record, file=file), reason, read=1)
     gathering.extend(rows, file.sha256)
     number = len(rows[role.table])
     return replace(
-        record, status="committed", reason=left_out, rows_read=number + len(out),
+        record, file=file, status="committed", reason=left_out, rows_read=number + len(out),
         rows_committed=number, rows_rejected=len(out),
     )  # fmt: skip
 

@@ -99,7 +99,7 @@ class Header(Mapping[str, Any]):
             if keyword.isupper() and "HIERARCH" not in index:
                 return default
         elif self.raw[at + 8 : at + 10] == b"= " and keyword not in _COMMENTARY:
-            value = _fixed(self.raw, at)
+            value = _fixed(self.raw[at + 10 : at + CARD])
             if value is not None:
                 return value
         return super().get(keyword, default)
@@ -221,14 +221,18 @@ def _hierarchical(card: bytes) -> tuple[str, str]:
     return keyword.strip(), body
 
 
-def _fixed(raw: bytes, at: int) -> str | bool | int | float | None:
-    """Value of a card ``KEYWORD = `` in fixed format (section 4.2); None for any other."""
-    if raw[at + 10 : at + 11] == b"'":
-        end = raw.find(b"'", at + 11, at + CARD)
-        text = raw[at + 11 : end].rstrip(b" ")
+@lru_cache(maxsize=4096)
+def _fixed(raw: bytes) -> str | bool | int | float | None:
+    """Value of a card from column 11 on, in fixed format (section 4.2); None for any other.
+
+    Most cards of a file are those of other files, too: what was observed together says so.
+    """
+    if raw[:1] == b"'":
+        end = raw.find(b"'", 1)
+        text = raw[1:end].rstrip(b" ")
         plain = end > 0 and raw[end + 1 : end + 2] != b"'" and text[-1:] != b"&"
         return text.decode() if plain and text.isascii() else None
-    number, _, rest = raw[at + 10 : at + CARD].lstrip(b" ").partition(b" ")
+    number, _, rest = raw.lstrip(b" ").partition(b" ")
     if rest.lstrip(b" ")[:1] not in (b"/", b""):
         return None
     if number.isdigit():
