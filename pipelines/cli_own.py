@@ -273,14 +273,25 @@ def _show_predictions(found: pa.Table) -> None:
         [
             row["spec_id"], row["predicted_class"], f"{row['probability']:.3f}", row["runner_up"],
             f"{row['runner_up_probability']:.3f}", f"{row['entropy']:.2f}", _digits(row["snr"]),
-            "unsure" if row["abstained"] else None,
+            _digits(row["novelty_p_value"]), _doubt(row),
         ]
         for row in found.drop_columns(["classes", "probabilities"]).to_pylist()
     ]  # fmt: skip
     title, rows = _few("Spectra", rows)
     show.title(title)
-    header = ["spec_id", "class", "P", "runner-up", "P(runner-up)", "entropy", "S/N", "note"]
-    show.table(header, rows, right=["P", "P(runner-up)", "entropy", "S/N"])
+    header = ["spec_id", "class", "P", "runner-up", "P(runner-up)", "entropy", "S/N", "novelty p",
+              "note"]  # fmt: skip
+    show.table(header, rows, right=["P", "P(runner-up)", "entropy", "S/N", "novelty p"])
+
+
+def _doubt(row: dict[str, Any]) -> str | None:
+    """Why the network abstains, if it does."""
+    from lake.sdss.novelty import NOVELTY_THRESHOLD
+
+    novelty = row["novelty_p_value"]
+    if novelty is not None and novelty < NOVELTY_THRESHOLD:
+        return "unlike all classes"
+    return "unsure" if row["abstained"] else None
 
 
 def _end(rejected: list[Any]) -> None:

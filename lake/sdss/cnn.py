@@ -25,6 +25,7 @@ from lake.sdss.configuration import Configuration
 from lake.sdss.fit import BATCH, Progress, ahead, calibrated, fit, forward
 from lake.sdss.material import Material
 from lake.sdss.networks import build, values
+from lake.sdss.novelty import Familiar
 from lake.sdss.predictions import Predictions, predictions
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -54,6 +55,9 @@ class Trained:
     temperature : Temperature
     threshold : float
         Predictions below this probability are abstained from; all are where it is 1.
+    familiar : Familiar or None
+        What tells spectra of unknown kinds; None where none were held back, and of models that
+        were made before there was this.
     history : list of dict
         By epoch: loss, accuracy (of the realisations trained on), val_loss, val_accuracy (over
         all signal-to-noise ratios of the calibration), learning_rate.
@@ -71,6 +75,7 @@ class Trained:
     recipe: str
     temperature: Temperature
     threshold: float
+    familiar: Familiar | None
     history: list[dict[str, float]]
     metrics: dict[str, Any]
     fingerprints: Mapping[str, Any]
@@ -137,7 +142,8 @@ class Trained:
         logits, noise = self.logits(flux, valid, ivar)
         probabilities = self.temperature.probabilities(logits, noise)
         level = 10.0 ** noise.astype(np.float64)
-        return predictions(self.classes, probabilities, level, self.threshold)
+        novelty = None if self.familiar is None else self.familiar.p_value(logits, noise)
+        return predictions(self.classes, probabilities, level, self.threshold, novelty)
 
     def predict_batches(self, batches: Iterable[Batch]) -> Iterator[Predictions]:
         """Classify a stream of spectra in constant memory: that of three batches.
@@ -211,6 +217,7 @@ class Trained:
             "recipe": self.recipe,
             "temperature": asdict(self.temperature),
             "threshold": self.threshold,
+            "familiar": None if self.familiar is None else asdict(self.familiar),
             "history": self.history,
             "metrics": self.metrics,
             "fingerprints": dict(self.fingerprints),
@@ -275,6 +282,7 @@ def load(directory: Path, model_id: str) -> Trained:
         recipe=document["recipe"],
         temperature=Temperature(**document["temperature"]),
         threshold=document["threshold"],
+        familiar=None if (known := document.get("familiar")) is None else Familiar(**known),
         history=document["history"],
         metrics=document["metrics"],
         fingerprints=document["fingerprints"],
@@ -341,14 +349,13 @@ def train(
         state = checkpoint / f"{material.fingerprint[:16]}.npz"
     history, best_epoch = fit(network, material, state, progress)
 
-    temperature, threshold = calibrated(network, material)
+    calibration = calibrated(network, material)
     result = Trained(
         network=network,
         classes=material.names,
         configuration=configuration,
         recipe=recipe,
-        temperature=temperature,
-        threshold=threshold,
+        **calibration._asdict(),
         history=history,
         metrics={
             "best_epoch": best_epoch,

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from lake.sdss.channels import ALIGNMENT
 from lake.sdss.configuration import Configuration
 from lake.sdss.material import Material
 from lake.sdss.networks import folded, in_training, values
+from lake.sdss.novelty import Familiar, familiar
 
 #: Called after every epoch: its number from 1, epochs at most, its line of the history.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -144,17 +145,34 @@ def fit(
     return history, best_epoch
 
 
-def calibrated(network: Any, material: Material) -> tuple[Temperature, float]:
-    """Fit the temperature over all levels of noise, and the threshold at the lowest ratio.
+class Calibration(NamedTuple):
+    """What the spectra that were held back tell of a network.
+
+    Attributes
+    ----------
+    temperature : Temperature
+        Fitted over all levels of noise.
+    threshold : float
+        Least probability of an accepted prediction, at the lowest signal-to-noise ratio.
+    familiar : Familiar or None
+    """
+
+    temperature: Temperature
+    threshold: float
+    familiar: Familiar | None
+
+
+def calibrated(network: Any, material: Material) -> Calibration:
+    """Calibrate a network.
 
     Nothing follows from spectra that the network was trained on, and no accuracy from a few:
     the threshold then is 1.
     """
     ratios = material.configuration.calibration_snr
     if not ratios:
-        return Temperature(), 0.0
+        return Calibration(Temperature(), 0.0, None)
     if material.check is material.train:
-        return Temperature(), 1.0
+        return Calibration(Temperature(), 1.0, None)
     predict = forward(network)
     drawn = [
         (np.full(len(rows), level), material.truth[rows], predict(inputs), log_noise)
@@ -167,9 +185,10 @@ def calibrated(network: Any, material: Material) -> tuple[Temperature, float]:
     confidence = probabilities.max(axis=1)[noisiest]
     correct = (probabilities.argmax(axis=1) == truth)[noisiest]
     accuracy = material.configuration.accepted_accuracy
-    if len(material.check) < least_spectra(accuracy):
-        return temperature, 1.0
-    return temperature, abstention_threshold(confidence, correct, accuracy)
+    threshold = 1.0
+    if len(material.check) >= least_spectra(accuracy):
+        threshold = abstention_threshold(confidence, correct, accuracy)
+    return Calibration(temperature, threshold, familiar(logits, log_noise))
 
 
 def _optimizer(configuration: Configuration, steps: int) -> Any:

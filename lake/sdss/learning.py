@@ -319,6 +319,7 @@ def prediction_rows(
         "runner_up": pa.array([r or None for r in found.runner_up.tolist()], pa.string()),
         "runner_up_probability": found.runner_up_probability,
         "entropy": found.entropy,
+        "novelty_p_value": pa.array(found.novelty, from_pandas=True),
         "abstained": found.abstained,
         "classes": make_list(names, lengths),
         "probabilities": make_list(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lake.sdss.novelty import NOVELTY_THRESHOLD
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -25,8 +27,11 @@ class Predictions:
         Of the probabilities, in nats.
     noise : ndarray, shape (n,)
         Relative noise per pixel measured in the spectrum; the probabilities depend on it.
+    novelty : ndarray, shape (n,)
+        Share of known spectra as noisy that the network knew less well; NaN where that is unknown.
     abstained : ndarray of bool, shape (n,)
-        The probability is below the threshold of the model, or that is 1.
+        The probability is below the threshold of the model, or that is 1; or the network knows
+        nothing like it.
     """
 
     classes: tuple[str, ...]
@@ -37,6 +42,7 @@ class Predictions:
     runner_up_probability: FloatArray
     entropy: FloatArray
     noise: FloatArray
+    novelty: FloatArray
     abstained: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -44,7 +50,11 @@ class Predictions:
 
 
 def predictions(
-    classes: tuple[str, ...], probabilities: FloatArray, noise: FloatArray, threshold: float
+    classes: tuple[str, ...],
+    probabilities: FloatArray,
+    noise: FloatArray,
+    threshold: float,
+    novelty: FloatArray | None = None,
 ) -> Predictions:
     """Read classes off probabilities.
 
@@ -55,6 +65,8 @@ def predictions(
     noise : ndarray, shape (n,)
     threshold : float
         Predictions below this probability are abstained from; all are where it is 1.
+    novelty : ndarray, shape (n,), optional
+        Predictions with less than `lake.sdss.novelty.NOVELTY_THRESHOLD` are abstained from.
 
     Returns
     -------
@@ -68,6 +80,7 @@ def predictions(
         second, less = names[order[:, 1]], probabilities[rows, order[:, 1]]
     else:
         second, less = np.full(len(rows), ""), np.zeros(len(rows))
+    strange = np.full(len(rows), np.nan) if novelty is None else novelty
     logarithm = np.log(np.where(probabilities > 0, probabilities, 1))
     return Predictions(
         classes=classes,
@@ -78,6 +91,7 @@ def predictions(
         runner_up_probability=less,
         entropy=-(probabilities * logarithm).sum(axis=1),
         noise=noise,
+        novelty=strange,
         # A probability may be 1 to rounding.
-        abstained=(probability < threshold) | (threshold >= 1),
+        abstained=(probability < threshold) | (threshold >= 1) | (strange < NOVELTY_THRESHOLD),
     )

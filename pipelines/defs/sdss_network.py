@@ -19,8 +19,10 @@ _SEED = 42
 _CONFIGURATION = "default"
 #: Labelled spectra that an ablation study trains on, at most: it trains many networks.
 _STUDIED = 2000
-#: What needs TensorFlow is made anew once it is there.
-_NETWORKS = "2" if importlib.util.find_spec("tensorflow") else "0"
+_HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
+#: Versions of what needs TensorFlow, which is made anew once it is there.
+_NETWORKS = "3" if _HAS_TENSORFLOW else "0"
+_ABLATION = "2" if _HAS_TENSORFLOW else "0"
 
 NO_LEAKAGE = Check(
     "no_leakage",
@@ -180,7 +182,7 @@ def classification(context: dg.AssetExecutionContext, home: lake.Home, release: 
 @derived(
     tables=["sdss.ablation_studies"],
     reads=["sdss.spectra", "sdss.spectra_metadata", "sdss.preprocessed_spectra", "sdss.splits"],
-    version=_NETWORKS,
+    version=_ABLATION,
     on_request=True,
 )
 def ablation(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:

@@ -10,11 +10,13 @@ import pytest
 
 pytest.importorskip("lake.sdss.cnn")
 
+from lake.canonical import canonical_json, content_id
 from lake.errors import LacusError
 from lake.sdss import cnn
 from lake.sdss.augmentation import Augmentation
 from lake.sdss.calibration import Temperature, softmax
 from lake.sdss.configuration import CONFIGURATIONS, Configuration
+from lake.sdss.novelty import NOVELTY_THRESHOLD
 
 CLASSES = np.array(["A0", "G2", "K5"])
 QUICK = Configuration(epochs=6, realisations=2, batch_size=16, dropout=0.1, learning_rate=3e-3)
@@ -74,7 +76,32 @@ def test_predictions_are_probabilities(model):
     assert (found.predicted != found.runner_up).all()
     by_hand = -(found.probabilities * np.log(found.probabilities)).sum(axis=1)
     np.testing.assert_allclose(found.entropy, by_hand)
-    np.testing.assert_array_equal(found.abstained, found.probability < model.threshold)
+    np.testing.assert_array_equal(
+        found.abstained,
+        (found.probability < model.threshold) | (found.novelty < NOVELTY_THRESHOLD),
+    )
+
+
+def test_what_was_never_learnt_is_unlike_all_classes(model):
+    flux, ivar, valid, _ = stars(60, 4)
+    known = model.predict(flux, valid, ivar).novelty
+    assert np.mean(known < NOVELTY_THRESHOLD) < 0.1
+    strange = model.predict(flux[:, ::-1].copy(), valid, ivar)
+    assert np.median(strange.novelty) < np.median(known)
+
+
+def test_a_model_of_before_knows_nothing_of_novelty(model, tmp_path):
+    directory = tmp_path / "old"
+    replace(model, familiar=None).save(tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    content = json.loads(path.read_text())
+    del content["model"]["familiar"]
+    identifier = content_id(canonical_json(content["model"]))
+    directory.mkdir()
+    (directory / f"{identifier}.json").write_text(json.dumps(content))
+    path.with_suffix(".keras").replace(directory / f"{identifier}.keras")
+    flux, ivar, valid, _ = stars(9, 1)
+    assert np.isnan(cnn.load(directory, identifier).predict(flux, valid, ivar).novelty).all()
 
 
 def test_one_spectrum_or_many_gives_the_same(model):

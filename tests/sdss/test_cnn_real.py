@@ -241,6 +241,19 @@ def test_observed_stars_get_near_classes(home, real_data, record_property):
     assert max(abs(place(given[name]) - place(true)) for name, true in OBSERVED.items()) < 10
 
 
+#: Galaxies and a quasar of `spec`, bright enough to be told from stars.
+NO_STARS = ("0528-52022-0137", "1678-53433-0425", "2515-54180-0377", "10000-57346-0002")
+
+
+def test_what_is_no_star_is_not_named_and_observed_stars_are(home, real_data, record_property):
+    wanted = [real_data / "sdss" / "spec" / f"spec-{name}.fits" for name in (*NO_STARS, *OBSERVED)]
+    found = json.loads(lacus(home.root, "predict", *wanted, "--json"))
+    abstained = {row["spec_id"] for row in found if row["abstained"]}
+    record_property("novelty", str({row["spec_id"]: row["novelty_p_value"] for row in found}))
+    assert len(abstained & set(NO_STARS)) >= 3
+    assert len(abstained & set(OBSERVED)) <= 1
+
+
 #: Least accuracy of the classes and of their letters.
 TARGETS = {5.0: (0.65, 0.90), 10.0: (0.80, 0.95), 20.0: (0.93, 0.99), None: (0.98, 0.99)}
 

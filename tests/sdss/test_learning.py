@@ -129,9 +129,20 @@ def test_predictions_become_rows_of_the_contract():
     assert first["predicted_class"] == "A0"
     assert (first["runner_up"], first["abstained"]) == ("K3", False)
     assert first["classes"] == ["A0", "K3"]
+    assert first["novelty_p_value"] is None
     assert second["probabilities"] == [0.4, 0.6]
     assert (second["predicted_class"], second["abstained"]) == ("K3", True)
     assert second["model_release"] == "T"
+
+
+def test_what_is_unlike_all_classes_is_abstained_from():
+    novelty = np.array([0.009, 0.01, np.nan])
+    probabilities = np.tile([0.9, 0.1], (3, 1))
+    found = predictions(("A0", "K3"), probabilities, np.full(3, 0.1), 0.5, novelty)
+    assert found.abstained.tolist() == [True, False, False]
+    about = pa.table({name: ["x"] * 3 for name in ("release", "spec_id", "file_sha256")})
+    rows = learning.prediction_rows(about, found, "m", "T")
+    assert rows["novelty_p_value"].to_pylist() == [0.009, 0.01, None]
 
 
 def test_one_class_is_nothing_to_learn():
