@@ -25,10 +25,11 @@ from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_layout import Column, Layout
 from lake.formats.fits_structure import TABLES
+from lake.sdss.grid import Grid
 from lake.sdss.images import images, is_image
 from lake.sdss.metadata import Place, Row, real, text, whole
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
-from lake.sdss.wavelengths import Grid, Unusable, of_loglam, of_values, of_vectors
+from lake.sdss.wavelengths import Unusable, of_loglam, of_values, of_vectors
 
 _FLUX = ("flux", "flux_density", "flux_lambda", "f_lambda", "spec", "spectrum", "flam")
 _LOG_WAVELENGTH = ("loglam", "loglambda", "log_lambda", "logwave")

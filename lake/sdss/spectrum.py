@@ -10,8 +10,9 @@ import numpy.typing as npt
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_structure import TABLES
+from lake.sdss.grid import Grid
 from lake.sdss.metadata import Place, Row
-from lake.sdss.wavelengths import Grid, Unusable, of_header
+from lake.sdss.wavelengths import Unusable, of_header
 
 Array = npt.NDArray[Any]
 
