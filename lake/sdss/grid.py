@@ -1,14 +1,15 @@
 """Wavelengths of the pixels of one spectrum."""
 
+from decimal import Decimal
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 
 class Grid(NamedTuple):
-    """Wavelengths of the pixels of a spectrum.
+    """Wavelengths of the pixels of a spectrum; they increase or fall from each to the next.
 
     Attributes
     ----------
@@ -35,6 +36,24 @@ class Grid(NamedTuple):
     written: tuple[float, float] | None = None
     note: str | None = None
 
+    @property
+    def falls(self) -> bool:
+        """Whether wavelengths fall from pixel to pixel."""
+        step = self.cd1_1 if self.coeff1 is None else self.coeff1
+        if step is not None:
+            return step < 0
+        return self.wavelength is not None and bool(self.wavelength[0] > self.wavelength[-1])
+
+    def reversed(self, pixels: int) -> "Grid":
+        """Give the solution of so many pixels in the opposite order, from the last to the first."""
+        coeff0, coeff1 = _from_the_last(self.coeff0, self.coeff1, pixels)
+        crval1, cd1_1 = _from_the_last(self.crval1, self.cd1_1, pixels)
+        return self._replace(
+            coeff0=coeff0, coeff1=coeff1, crval1=crval1, cd1_1=cd1_1,
+            wavelength=None if self.wavelength is None else self.wavelength[::-1].copy(),
+            written=self.written and _from_the_last(*self.written, pixels),
+        )  # fmt: skip
+
     def at(self, pixel: int) -> float | None:
         """Wavelength of a pixel (Angstrom; pixels count from 0); None without a solution."""
         if self.coeff0 is not None and self.coeff1 is not None:
@@ -59,3 +78,10 @@ class Grid(NamedTuple):
         if self.crval1 is not None and self.cd1_1 is not None:
             return self.crval1 + self.cd1_1 * np.arange(pixels, dtype=np.float64)
         return self.wavelength
+
+
+def _from_the_last(first: Any, step: Any, pixels: int) -> Any:
+    """Last value and the opposite step: in decimals, as files write them, none is rounded off."""
+    if first is None or step is None:
+        return first, step
+    return float(Decimal(str(first)) + (pixels - 1) * Decimal(str(step))), -step

@@ -240,7 +240,7 @@ def _in_pixels(sigma: Array, grid: Grid) -> Array:
     wavelengths = grid.wavelengths(len(sigma))
     if wavelengths is None or len(sigma) < 2:
         return np.full(len(sigma), np.nan, np.float32)
-    values = sigma.astype(np.float64) / np.gradient(wavelengths)
+    values = sigma.astype(np.float64) / np.abs(np.gradient(wavelengths))
     return np.where(values > 0, values, np.nan).astype(np.float32)
 
 

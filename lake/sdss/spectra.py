@@ -27,7 +27,7 @@ from lake.sdss.layouts import spectra
 from lake.sdss.metadata import Metadata, resolve
 from lake.sdss.pixels import Pixels, take_pixels
 from lake.sdss.spectra_columns import Taken, columns
-from lake.sdss.spectrum import Spectrum
+from lake.sdss.spectrum import Spectrum, rising
 from lake.sdss.wavelengths import Unusable
 
 TABLE = "sdss.spectra"
@@ -164,6 +164,7 @@ def _taken(
     file: InputFile, spectrum: Spectrum, several: bool, common: dict[str, Any], now: datetime
 ) -> Taken:
     """Find out what there is to know of a spectrum."""
+    spectrum = rising(spectrum)
     grid, notes = spectrum.grid, list(spectrum.notes)
     warnings: list[str] = []
     pixels = take_pixels(spectrum, notes, warnings)

@@ -1,7 +1,7 @@
 """One spectrum of a file, and what readers of all layouts need."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ class Spectrum:
         HDU of the flux.
     grid : Grid
     flux : numpy.ndarray
-        Shape (pixels,), as it lies in the file.
+        Shape (pixels,), as it lies in the file; see `rising`.
     places : sequence of Place or Row
         Where its metadata are, in the order in which they count.
     flux_unit : str or None
@@ -53,6 +53,24 @@ class Spectrum:
     arrays: dict[str, Array] = field(default_factory=dict)
     known: dict[str, tuple[Any, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def rising(spectrum: Spectrum) -> Spectrum:
+    """Turn a spectrum round, as a whole, if its wavelengths fall from pixel to pixel.
+
+    Images of IRAF, orders of an echelle and spectra in the order of frequency may begin with the
+    longest; in the lake wavelengths increase.
+    """
+    if not spectrum.grid.falls:
+        return spectrum
+    # Copies: a digest and Arrow want pixels one behind the other.
+    return replace(
+        spectrum,
+        grid=spectrum.grid.reversed(len(spectrum.flux)),
+        flux=spectrum.flux[::-1].copy(),
+        arrays={name: values[::-1].copy() for name, values in spectrum.arrays.items()},
+        notes=[*spectrum.notes, "wavelengths fall in the file: its pixels are turned round"],
+    )
 
 
 #: Number of each spectrum in the file, from 1, and the spectrum, or why it cannot be taken though
