@@ -197,6 +197,8 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str, before: int) -> Found:
         where = f"HDU {hdu.index}, row {i + 1}"
         cells = np.asarray(fluxes[i])
         try:
+            if not len(cells):
+                raise Unusable("the spectrum has no pixels", where)
             if waves is None:
                 grid = placed(hdu, of_vectors, hdu.header, len(cells))
                 grid = grid or no_solution(hdu, file, len(cells))

@@ -242,6 +242,8 @@ def of_header(header: Header, pixels: int) -> Grid | None:
         return None
     unit = header.get("CUNIT1") or _iraf_unit(header)
     if kind.endswith("-LOG") and kind[:4] in ("WAVE", "AWAV"):
+        if not value > 0:
+            raise Unusable(f"wavelength solution: CRVAL1 is {value:g}, expected a positive number")
         step = step / value / log(10)
         first = log10(value * angstroms(unit)) + offset * step
         return checked(Grid("log10", first, step), pixels)

@@ -572,6 +572,20 @@ def test_rows_of_a_table_fall_or_increase_or_do_neither():
     assert "HDU 1, row 3: wavelength solution: wavelength does not" in rejected["reason"]
 
 
+@pytest.mark.parametrize("name", ["wave", "loglam", "other"])
+def test_rows_of_a_table_without_pixels_are_rejected(name):
+    wave, flux = np.empty(3, object), np.empty(3, object)
+    for row, pixels in enumerate((5, 0, 3)):
+        wave[row] = (np.log10 if name == "loglam" else np.array)(4000 + np.arange(float(pixels)))
+        flux[row] = np.ones(pixels)
+    columns = [fits.Column(n, "PD()", array=a) for n, a in ((name, wave), ("flux", flux))]
+    rows = taken(files.written(fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)))
+    assert [row["n_pixels"] for row in rows["sdss.spectra"]] == [5, 3]
+    assert rows["rejected"] == [
+        {"file_row": 2, "reason": "HDU 1, row 2: the spectrum has no pixels"}
+    ]
+
+
 @pytest.mark.parametrize("pixels", [1, 2])
 def test_spectra_of_a_pixel_or_two_that_fall(pixels):
     wave, flux = np.array([5000.0, 4000.0][:pixels]), FLUXES[0][:pixels]
@@ -638,6 +652,11 @@ def bad_pixels(**changes):
             r"the wavelengths of \(3, 9\) pixels are in WAT2",
         ),
         (files.image(CRVAL1=3.6, CDELT1=1e-4), "expected 100 to 1e"),
+        (
+            files.image(CRVAL1=0.0, CDELT1=1.0, CTYPE1="WAVE-LOG"),
+            "CRVAL1 is 0, expected a positive",
+        ),
+        (files.image(CRVAL1=-9.0, CDELT1=1.0, CTYPE1="AWAV-LOG"), "CRVAL1 is -9, expected a posit"),
         (files.image(CRVAL1=4000.0, CDELT1=1.0, CUNIT1="Hz"), "unit of the wavelength is 'Hz'"),
         (files.image(COEFF0=3.6, COEFF1=0.0), "coeff1 is 0.0, and wavelengths do not change"),
         (files.image(COEFF0=3.6, COEFF1=-0.1), "goes from 3.6 to -2.3, expected 2 to 6"),
