@@ -1,5 +1,6 @@
 """Wavelength solutions of spectra, as their files give them."""
 
+import re
 from functools import lru_cache
 from math import log, log10
 from typing import Any
@@ -23,6 +24,8 @@ _ANGSTROMS = {
     "micrometer": 1e4, "micrometre": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10, "meter": 1e10,
     "metre": 1e10,
 }  # fmt: skip
+#: Of a unit that only begins with a length: `um -1`, `m / s`, `m s-1`.
+_COMPOUND = re.compile(r"-\d|[/*^]")
 #: CTYPE1 of axes that are something else than wavelength.
 _OTHER_AXES = ("FREQ", "ENER", "WAVN", "VRAD", "VOPT", "VELO", "ZOPT", "BETA", "RA--", "DEC-",
                "GLON", "GLAT")  # fmt: skip
@@ -97,7 +100,9 @@ def angstroms(unit: str | None) -> float:
     """
     name = (unit or "Angstrom").strip().strip("[]()'\"").lower()
     # `Angstrom (vacuum)`, `Wavelength (Ang`: the bracket at the end is off already.
-    words = (name, name.split(" ")[0], name.rpartition("(")[2])
+    words = [name, name.split(" ")[0], name.rpartition("(")[2]]
+    if _COMPOUND.search(name.partition("(")[0]):
+        words = [name]
     for spelling in (word.removesuffix(end) for word in words for end in ("", "s")):
         if spelling in _ANGSTROMS:
             return _ANGSTROMS[spelling]
