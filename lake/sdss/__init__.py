@@ -31,7 +31,7 @@ ROLES = {
         also=("sdss.spectra_manifest", "sdss.spectra_metadata", "sdss.loading_log"),
         records=records,
         columns=columns,
-        version=3,
+        version=4,
         suffixes=(".fits", ".fit", ".fts"),
         options={
             "survey": "survey and programme, where the file does not say",

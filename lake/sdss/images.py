@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_structure import TABLES
+from lake.sdss.grid import Grid
 from lake.sdss.metadata import Place, Row, text
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
-from lake.sdss.wavelengths import Grid, Unusable, of_header, of_values
+from lake.sdss.wavelengths import Unusable, of_header, of_values
 
 #: What the images of an apStar file, and of others with a spectrum in several HDUs or rows, hold.
 _ROLES = {

@@ -25,10 +25,11 @@ from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_layout import Column, Layout
 from lake.formats.fits_structure import TABLES
+from lake.sdss.grid import Grid
 from lake.sdss.images import images, is_image
 from lake.sdss.metadata import Place, Row, real, text, whole
 from lake.sdss.spectrum import Array, Found, Spectrum, companion, hdu_at, no_solution, placed
-from lake.sdss.wavelengths import Grid, Unusable, of_loglam, of_values, of_vectors
+from lake.sdss.wavelengths import Unusable, of_loglam, of_values, of_vectors
 
 _FLUX = ("flux", "flux_density", "flux_lambda", "f_lambda", "spec", "spectrum", "flam")
 _LOG_WAVELENGTH = ("loglam", "loglambda", "log_lambda", "logwave")
@@ -196,6 +197,8 @@ def _vectors(file: FitsFile, hdu: HDU, flux: str, before: int) -> Found:
         where = f"HDU {hdu.index}, row {i + 1}"
         cells = np.asarray(fluxes[i])
         try:
+            if not len(cells):
+                raise Unusable("the spectrum has no pixels", where)
             if waves is None:
                 grid = placed(hdu, of_vectors, hdu.header, len(cells))
                 grid = grid or no_solution(hdu, file, len(cells))
@@ -239,7 +242,7 @@ def _in_pixels(sigma: Array, grid: Grid) -> Array:
     wavelengths = grid.wavelengths(len(sigma))
     if wavelengths is None or len(sigma) < 2:
         return np.full(len(sigma), np.nan, np.float32)
-    values = sigma.astype(np.float64) / np.gradient(wavelengths)
+    values = sigma.astype(np.float64) / np.abs(np.gradient(wavelengths))
     return np.where(values > 0, values, np.nan).astype(np.float32)
 
 

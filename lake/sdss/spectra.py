@@ -22,12 +22,13 @@ from lake.formats.fits import FitsFile
 from lake.formats.fits_header import BLOCK
 from lake.formats.source import Source, label, load
 from lake.inputs import InputFile
+from lake.sdss.grid import Grid
 from lake.sdss.layouts import spectra
 from lake.sdss.metadata import Metadata, resolve
 from lake.sdss.pixels import Pixels, take_pixels
 from lake.sdss.spectra_columns import Taken, columns
-from lake.sdss.spectrum import Spectrum
-from lake.sdss.wavelengths import Grid, Unusable
+from lake.sdss.spectrum import Spectrum, rising
+from lake.sdss.wavelengths import Unusable
 
 TABLE = "sdss.spectra"
 
@@ -163,6 +164,7 @@ def _taken(
     file: InputFile, spectrum: Spectrum, several: bool, common: dict[str, Any], now: datetime
 ) -> Taken:
     """Find out what there is to know of a spectrum."""
+    spectrum = rising(spectrum)
     grid, notes = spectrum.grid, list(spectrum.notes)
     warnings: list[str] = []
     pixels = take_pixels(spectrum, notes, warnings)

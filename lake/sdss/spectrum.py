@@ -1,7 +1,7 @@
 """One spectrum of a file, and what readers of all layouts need."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy.typing as npt
 from lake.formats.fits import FitsFile
 from lake.formats.fits_hdu import HDU
 from lake.formats.fits_structure import TABLES
+from lake.sdss.grid import Grid
 from lake.sdss.metadata import Place, Row
-from lake.sdss.wavelengths import Grid, Unusable, of_header
+from lake.sdss.wavelengths import Unusable, of_header
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +29,7 @@ class Spectrum:
         HDU of the flux.
     grid : Grid
     flux : numpy.ndarray
-        Shape (pixels,), as it lies in the file.
+        Shape (pixels,), as it lies in the file; see `rising`.
     places : sequence of Place or Row
         Where its metadata are, in the order in which they count.
     flux_unit : str or None
@@ -52,6 +53,24 @@ class Spectrum:
     arrays: dict[str, Array] = field(default_factory=dict)
     known: dict[str, tuple[Any, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def rising(spectrum: Spectrum) -> Spectrum:
+    """Turn a spectrum round, as a whole, if its wavelengths fall from pixel to pixel.
+
+    Images of IRAF, orders of an echelle and spectra in the order of frequency may begin with the
+    longest; in the lake wavelengths increase.
+    """
+    if not spectrum.grid.falls:
+        return spectrum
+    # Copies: a digest and Arrow want pixels one behind the other.
+    return replace(
+        spectrum,
+        grid=spectrum.grid.reversed(len(spectrum.flux)),
+        flux=spectrum.flux[::-1].copy(),
+        arrays={name: values[::-1].copy() for name, values in spectrum.arrays.items()},
+        notes=[*spectrum.notes, "wavelengths fall in the file: its pixels are turned round"],
+    )
 
 
 #: Number of each spectrum in the file, from 1, and the spectrum, or why it cannot be taken though

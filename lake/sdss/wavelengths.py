@@ -1,13 +1,15 @@
 """Wavelength solutions of spectra, as their files give them."""
 
+import re
 from functools import lru_cache
 from math import log, log10
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lake.formats.fits_header import Header
+from lake.sdss.grid import Grid
 
 #: Exact, by the definition of the metre.
 SPEED_OF_LIGHT_KMS = 299792.458
@@ -22,6 +24,8 @@ _ANGSTROMS = {
     "micrometer": 1e4, "micrometre": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10, "meter": 1e10,
     "metre": 1e10,
 }  # fmt: skip
+#: Of a unit that only begins with a length: `um -1`, `m / s`, `m s-1`.
+_COMPOUND = re.compile(r"-\d|[/*^]")
 #: CTYPE1 of axes that are something else than wavelength.
 _OTHER_AXES = ("FREQ", "ENER", "WAVN", "VRAD", "VOPT", "VELO", "ZOPT", "BETA", "RA--", "DEC-",
                "GLON", "GLAT")  # fmt: skip
@@ -48,89 +52,38 @@ class Unusable(ValueError):
         return f"{self.where}: {self.problem}" if self.where else self.problem
 
 
-class Grid(NamedTuple):
-    """Wavelengths of the pixels of a spectrum.
-
-    Attributes
-    ----------
-    kind : str
-        ``log10``, ``linear``, ``table`` or ``pixel-normalised``, as `sdss.spectra` has it.
-    coeff0, coeff1 : float or None
-        log10 of the first pixel's wavelength in Angstrom, and its step.
-    crval1, cd1_1 : float or None
-        The first pixel's wavelength and the step, in Angstrom.
-    wavelength : numpy.ndarray or None
-        float64, shape (pixels,), Angstrom; of a table.
-    written : tuple of float, or None
-        CRVAL1 and CD1_1 as the header of a logarithmic image gives them, for its first pixel.
-    note : str or None
-        What is unusual about it.
-    """
-
-    kind: str
-    coeff0: float | None = None
-    coeff1: float | None = None
-    crval1: float | None = None
-    cd1_1: float | None = None
-    wavelength: npt.NDArray[np.float64] | None = None
-    written: tuple[float, float] | None = None
-    note: str | None = None
-
-    def at(self, pixel: int) -> float | None:
-        """Wavelength of a pixel (Angstrom; pixels count from 0); None without a solution."""
-        if self.coeff0 is not None and self.coeff1 is not None:
-            return float(10 ** (self.coeff0 + self.coeff1 * pixel))
-        if self.crval1 is not None and self.cd1_1 is not None:
-            return self.crval1 + self.cd1_1 * pixel
-        return None if self.wavelength is None else float(self.wavelength[pixel])
-
-    def sampling(self, pixels: int) -> float | npt.NDArray[np.float64] | None:
-        """Wavelength over the width of a pixel, of each pixel or of all; None if unknown."""
-        if self.coeff1 is not None:
-            return 1 / (log(10) * self.coeff1)
-        values = self.wavelengths(pixels)
-        if values is None or pixels < 2:
-            return None
-        return np.asarray(values / np.gradient(values), np.float64)
-
-    def wavelengths(self, pixels: int) -> npt.NDArray[np.float64] | None:
-        """Wavelengths of all pixels (Angstrom), float64; None without a solution."""
-        if self.coeff0 is not None and self.coeff1 is not None:
-            return np.power(10.0, self.coeff0 + self.coeff1 * np.arange(pixels))
-        if self.crval1 is not None and self.cd1_1 is not None:
-            return self.crval1 + self.cd1_1 * np.arange(pixels, dtype=np.float64)
-        return self.wavelength
-
-
 def checked(grid: Grid, pixels: int) -> Grid:
-    """Give the same grid if its wavelengths increase and are those of a spectrum.
+    """Give the same grid if its wavelengths change with the pixel and are those of a spectrum.
 
     Raises
     ------
     Unusable
-        The step is not positive, or a wavelength is not between 100 and 1e6 Angstrom.
+        The step is nothing, or a wavelength is not between 100 and 1e6 Angstrom.
     """
     if grid.kind == "pixel-normalised":
         return grid
-    step = grid.coeff1 if grid.coeff1 is not None else grid.cd1_1
-    if step is not None and not step > 0:
-        name = "coeff1" if grid.coeff1 is not None else "the step"
-        raise Unusable(f"wavelength solution: {name} is {step}, expected a positive number")
+    of_log = grid.coeff1 is not None
+    first, step = (grid.coeff0, grid.coeff1) if of_log else (grid.crval1, grid.cd1_1)
+    # A step that is lost in rounding is as good as none.
+    if first is not None and step is not None and first + step == first:
+        name = "coeff1" if of_log else "the step"
+        raise Unusable(f"wavelength solution: {name} is {step}, and wavelengths do not change")
     # A logarithm outside this overflows a float or is no wavelength at all.
     if grid.coeff0 is not None and grid.coeff1 is not None:
         _expect_logarithms(grid.coeff0, grid.coeff0 + grid.coeff1 * (pixels - 1))
         return grid
-    first, last = grid.at(0), grid.at(pixels - 1)
-    if first is None or last is None or not (first >= SHORTEST and last <= LONGEST):
+    ends = grid.at(0), grid.at(pixels - 1)
+    if not all(end is not None and SHORTEST <= end <= LONGEST for end in ends):
         raise Unusable(
-            f"wavelength solution: wavelengths go from {first:g} to {last:g} Angstrom, "
-            f"expected {SHORTEST:g} to {LONGEST:g}"
+            "wavelength solution: wavelengths go from {:g} to {:g} Angstrom, ".format(*ends)
+            + f"expected {SHORTEST:g} to {LONGEST:g}"
         )
     return grid
 
 
 def _expect_logarithms(first: float, last: float) -> None:
-    if not (log10(SHORTEST) <= first and last <= log10(LONGEST)):
+    shortest, longest = log10(SHORTEST), log10(LONGEST)
+    if not (shortest <= first <= longest and shortest <= last <= longest):
         raise Unusable(
             f"wavelength solution: log10 of the wavelength goes from {first:g} to {last:g}, "
             "expected 2 to 6 (Angstrom)"
@@ -147,7 +100,9 @@ def angstroms(unit: str | None) -> float:
     """
     name = (unit or "Angstrom").strip().strip("[]()'\"").lower()
     # `Angstrom (vacuum)`, `Wavelength (Ang`: the bracket at the end is off already.
-    words = (name, name.split(" ")[0], name.rpartition("(")[2])
+    words = [name, name.split(" ")[0], name.rpartition("(")[2]]
+    if _COMPOUND.search(name.partition("(")[0]):
+        words = [name]
     for spelling in (word.removesuffix(end) for word in words for end in ("", "s")):
         if spelling in _ANGSTROMS:
             return _ANGSTROMS[spelling]
@@ -171,12 +126,12 @@ def of_loglam(loglam: npt.NDArray[Any], coeff0: Any, coeff1: Any) -> Grid:
     Raises
     ------
     Unusable
-        `loglam` is not finite, does not increase, or is not that of a spectrum.
+        `loglam` is not finite, goes up and down, or is not that of a spectrum.
     """
     pixels = len(loglam)
     first, middle, last = float(loglam[0]), float(loglam[pixels // 2]), float(loglam[-1])
     rounding = _rounding(loglam.dtype, 4.0)
-    if isinstance(coeff0, int | float) and isinstance(coeff1, int | float) and coeff1 > 0:
+    if isinstance(coeff0, int | float) and isinstance(coeff1, int | float) and coeff1:
         late = (first - coeff0) / coeff1
         if abs(late) < 1e6:
             late = round(late)
@@ -193,7 +148,7 @@ def of_loglam(loglam: npt.NDArray[Any], coeff0: Any, coeff1: Any) -> Grid:
                 )  # fmt: skip
                 return checked(grid, pixels)
     values = np.asarray(loglam, np.float64)
-    _increase(values, "loglam")
+    _expect_one_way(values, "loglam")
     if fit := _regular(values, rounding):
         note = None
         if coeff0 is not None or coeff1 is not None:
@@ -237,13 +192,14 @@ def of_values(wavelength: npt.NDArray[Any], unit: str | None = None) -> Grid:
     Raises
     ------
     Unusable
-        Wavelengths are not finite, do not increase, or are not those of a spectrum.
+        Wavelengths are not finite, go up and down, or are not those of a spectrum.
     """
     values = np.asarray(wavelength, np.float64) * angstroms(unit)
-    _increase(values, "wavelength")
-    if values[0] <= 0:
-        raise Unusable(f"wavelength solution: a wavelength is {values[0]:g}")
-    if fit := _regular(values, _rounding(wavelength.dtype, float(values[-1]))):
+    _expect_one_way(values, "wavelength")
+    shortest, longest = sorted((float(values[0]), float(values[-1])))
+    if shortest <= 0:
+        raise Unusable(f"wavelength solution: a wavelength is {shortest:g}")
+    if fit := _regular(values, _rounding(wavelength.dtype, longest)):
         return checked(Grid("linear", crval1=fit[0], cd1_1=fit[1]), len(values))
     # A rounding of one part in 2**24 is 1 / ln 10 of it in the logarithm.
     relative = _rounding(wavelength.dtype, 1.0) / log(10) + _rounding(np.dtype("f8"), 4.0)
@@ -291,6 +247,8 @@ def of_header(header: Header, pixels: int) -> Grid | None:
         return None
     unit = header.get("CUNIT1") or _iraf_unit(header)
     if kind.endswith("-LOG") and kind[:4] in ("WAVE", "AWAV"):
+        if not value > 0:
+            raise Unusable(f"wavelength solution: CRVAL1 is {value:g}, expected a positive number")
         step = step / value / log(10)
         first = log10(value * angstroms(unit)) + offset * step
         return checked(Grid("log10", first, step), pixels)
@@ -354,14 +312,17 @@ def _rounding(dtype: np.dtype[Any], size: float) -> float:
     return size * (2**-23 if dtype.kind == "f" and dtype.itemsize == 4 else 2**-49)
 
 
-def _increase(values: npt.NDArray[np.float64], name: str) -> None:
+def _expect_one_way(values: npt.NDArray[np.float64], name: str) -> None:
     if not np.isfinite(values).all():
         pixel = int(np.flatnonzero(~np.isfinite(values))[0]) + 1
         raise Unusable(f"wavelength solution: {name} of pixel {pixel} is not finite")
-    falls = np.flatnonzero(np.diff(values) <= 0)
-    if len(falls):
-        pixel = int(falls[0]) + 2
-        raise Unusable(f"wavelength solution: {name} does not increase at pixel {pixel}")
+    falling = bool(values[0] > values[-1])
+    steps = np.diff(values)
+    against = np.flatnonzero(steps >= 0 if falling else steps <= 0)
+    if len(against):
+        wanted = "fall" if falling else "increase"
+        pixel = int(against[0]) + 2
+        raise Unusable(f"wavelength solution: {name} does not {wanted} at pixel {pixel}")
 
 
 def _regular(values: npt.NDArray[np.float64], rounding: float) -> tuple[float, float] | None:
@@ -372,6 +333,6 @@ def _regular(values: npt.NDArray[np.float64], rounding: float) -> tuple[float, f
     first, step = float(values[0]), float(values[-1] - values[0]) / (len(values) - 1)
     candidates = [(round(first, digits), round(step, digits + 3)) for digits in (3, 4, 6, 8, 10)]
     for start, each in [*candidates, (first, step)]:
-        if each > 0 and np.abs(values - (start + each * pixel)).max() <= rounding:
+        if each and np.abs(values - (start + each * pixel)).max() <= rounding:
             return start, each
     return None

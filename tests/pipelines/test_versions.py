@@ -45,6 +45,8 @@ def ingested(root: Path, mission: str, role: str, write: Callable[[Path], None])
     [
         # took zeros for plates, knew no flux per fibre, moved spectra that Astra has at rest
         ("sdss", "spectra", 2, spectrum),
+        # refused wavelengths that fall, or left such rows of a table out
+        ("sdss", "spectra", 3, spectrum),
         # let an event list take the place of the image of its exposure, or refused it
         ("xmm", "images", 2, image),
         ("xmm", "images", 3, image),

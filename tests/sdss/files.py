@@ -156,6 +156,31 @@ def image(flux=None, extra=(), **cards):
     return written(primary, *extra)
 
 
+def falling(data):
+    """Write the same spectra from the longest wavelength to the shortest, with CRPIX1 in between.
+
+    Catalogues and plug maps stay as they are; COEFF0 is always that of the first pixel.
+    """
+    hdus = fits.open(io.BytesIO(data))
+    for hdu in hdus:
+        if hdu.header["NAXIS"] and hdu.is_image:
+            hdu.data = hdu.data[..., ::-1].copy()
+        elif hdu.header["NAXIS"]:
+            for name in hdu.columns.names:
+                values = hdu.data[name]
+                if PIXELS in values.shape:
+                    hdu.data[name] = np.flip(values, values.shape.index(PIXELS)).copy()
+        if "COEFF0" in hdu.header:
+            hdu.header["COEFF0"] += hdu.header["COEFF1"] * (PIXELS - 1)
+            hdu.header["COEFF1"] *= -1
+        for step in {"CDELT1", "CD1_1"} & set(hdu.header):
+            hdu.header["CRPIX1"] = PIXELS + 1 - hdu.header.get("CRPIX1", 1.0)
+            hdu.header[step] *= -1
+    stream = io.BytesIO()
+    hdus.writeto(stream)
+    return stream.getvalue()
+
+
 def ap_star():
     """Write the combined spectrum of two visits as APOGEE does: flux, error and mask images."""
     rows = np.array([pixels(seed)["flux"] for seed in range(4)])

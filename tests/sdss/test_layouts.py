@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from lake.errors import InputError
 from lake.inputs import InputFile
+from lake.sdss import read_spectrum
 from tests.sdss import files
 from tests.sdss.files import COEFF0, COEFF1, LOGLAM, PIXELS
 
@@ -465,6 +467,138 @@ def test_a_votable_in_a_primary_image_is_no_spectrum():
     assert only(files.written(primary, star))["spec_id"] == "7-0-8000-12700-58000"
 
 
+FLUXES = np.array([files.pixels(seed)["flux"] for seed in range(3)])
+TURNED = "wavelengths fall in the file: its pixels are turned round"
+
+
+def bands():
+    flux = files.pixels()["flux"]
+    values = np.array([[flux, flux + 9], np.full((2, PIXELS), 0.5)], "f4")
+    return files.image(values, CRVAL1=4000.0, CD1_1=1.5, BANDID1="spectrum", BANDID2="sigma")
+
+
+def an_image(*extra, **cards):
+    error = np.linspace(0.5, 1, PIXELS).astype("f4")
+    mask = np.arange(PIXELS, dtype="i2") // 40
+    others = (fits.ImageHDU(error, name="ERROR"), fits.ImageHDU(mask, name="MASK"))
+    return files.image(extra=(*others, *extra), **cards)
+
+
+def listed_image(wave):
+    return an_image(fits.ImageHDU(wave, name="WAVELENGTH"))
+
+
+def tables(wave, several=0):
+    made = {"wave": wave, **files.pixels()}
+    del made["loglam"]
+    if several:
+        made = {name: np.tile(values, (several, 1)) for name, values in made.items()}
+    return files.written(fits.PrimaryHDU(), files.table(made))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        files.spec(),
+        files.spec(COEFF0=None, COEFF1=None),
+        files.sp_plate()[0],
+        files.sp_spec()[0],
+        files.mastar()[0],
+        files.ap_star()[0],
+        bands(),
+        an_image(CRVAL1=4000.0, CDELT1=1.5),
+        an_image(CRVAL1=400.0, CDELT1=0.25, CUNIT1="nm", CRPIX1=5.0),
+        an_image(CRVAL1=3.6, CD1_1=1e-4, DC__FLAG=1),
+        an_image(COEFF0=3.6, COEFF1=1e-4),
+        listed_image(4000 + 1.5 * np.arange(PIXELS)),
+        listed_image(4000 + np.arange(PIXELS) ** 1.5),
+        tables(10**LOGLAM),
+        tables(4000 + 1.5 * np.arange(PIXELS), 3),
+        tables(4000 + np.arange(PIXELS) ** 1.5, 3),
+    ],
+)
+def test_wavelengths_that_fall_give_the_rows_of_those_that_increase(data):
+    expected, rows = taken(data), taken(files.falling(data))
+    for theirs, ours in zip(
+        expected["sdss.spectra_manifest"], rows["sdss.spectra_manifest"], strict=True
+    ):
+        assert ours["notes"] == "; ".join(filter(None, [theirs["notes"], TURNED]))
+    for table in ("sdss.spectra", "sdss.spectra_metadata"):
+        for theirs, ours in zip(expected[table], rows[table], strict=True):
+            assert ours.keys() == theirs.keys()
+            for name, value in theirs.items():
+                if isinstance(value, float):
+                    assert ours[name] == pytest.approx(value, rel=1e-14), name
+                else:
+                    np.testing.assert_array_equal(ours[name], value, err_msg=name)
+    hashes = [[row["result_hash"] for row in r["sdss.loading_log"]] for r in (expected, rows)]
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("reference", [1.0, 31.0, -4.5])
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CRVAL1": 6500.0, "CDELT1": -1.25, "CTYPE1": "WAVE", "CUNIT1": "Angstrom"},
+        {"CRVAL1": 650.0, "CDELT1": -0.125, "CTYPE1": "AWAV", "CUNIT1": "nm"},
+        {"CRVAL1": 6500.0, "CDELT1": -1.25, "CTYPE1": "WAVE-LOG", "CUNIT1": "Angstrom"},
+    ],
+)
+def test_rows_of_an_image_share_an_axis_that_falls_as_astropy_has_it(cards, reference):
+    header = fits.Header(cards | {"CRPIX1": reference})
+    wavelength = 1e10 * WCS(header, naxis=1).all_pix2world(np.arange(PIXELS), 0)[0]
+    table = read_spectrum(files.image(FLUXES, **header))
+    assert table["spec_id"].to_pylist() == [f"<bytes>-{n}" for n in (1, 2, 3)]
+    for row, flux in zip(table.to_pylist(), FLUXES, strict=True):
+        np.testing.assert_array_equal(row["flux"], flux[::-1])
+        np.testing.assert_allclose(row["wavelength"], wavelength[::-1], rtol=1e-13)
+        assert np.diff(row["wavelength"]).min() > 0
+
+
+def test_rows_of_a_table_fall_or_increase_or_do_neither():
+    rising = 4000 + 1.5 * np.arange(PIXELS)
+    neither = np.append(rising[::2], rising[::-2])
+    data = files.written(
+        fits.PrimaryHDU(),
+        files.table({"wave": np.array([rising, rising[::-1], neither]), "flux": FLUXES}),
+    )
+    rows = taken(data)
+    for row, flux in zip(rows["sdss.spectra"], (FLUXES[0], FLUXES[1][::-1]), strict=True):
+        assert (row["crval1"], row["cd1_1"]) == (4000.0, 1.5)
+        np.testing.assert_array_equal(row["flux"], flux)
+    assert [row["notes"] for row in rows["sdss.spectra_manifest"]] == [None, TURNED]
+    (rejected,) = rows["rejected"]
+    assert rejected["file_row"] == 3
+    assert "HDU 1, row 3: wavelength solution: wavelength does not" in rejected["reason"]
+
+
+@pytest.mark.parametrize("name", ["wave", "loglam", "other"])
+def test_rows_of_a_table_without_pixels_are_rejected(name):
+    wave, flux = np.empty(3, object), np.empty(3, object)
+    for row, pixels in enumerate((5, 0, 3)):
+        wave[row] = (np.log10 if name == "loglam" else np.array)(4000 + np.arange(float(pixels)))
+        flux[row] = np.ones(pixels)
+    columns = [fits.Column(n, "PD()", array=a) for n, a in ((name, wave), ("flux", flux))]
+    rows = taken(files.written(fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)))
+    assert [row["n_pixels"] for row in rows["sdss.spectra"]] == [5, 3]
+    assert rows["rejected"] == [
+        {"file_row": 2, "reason": "HDU 1, row 2: the spectrum has no pixels"}
+    ]
+
+
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_spectra_of_a_pixel_or_two_that_fall(pixels):
+    wave, flux = np.array([5000.0, 4000.0][:pixels]), FLUXES[0][:pixels]
+    listed = files.table({"wave": wave, "flux": flux})
+    image = fits.PrimaryHDU()
+    image.header.update(CRVAL1=5000.0, CDELT1=-1000.0)
+    headed = files.written(image, files.table({"flux": flux}))
+    for data in (files.written(fits.PrimaryHDU(), listed), headed):
+        (row,) = read_spectrum(data).to_pylist()
+        assert row["wavelength"] == wave[::-1].tolist()
+        assert row["flux"] == flux[::-1].tolist()
+
+
 def bad_pixels(**changes):
     return files.pixels() | {name: np.full(PIXELS, value, "f4") for name, value in changes.items()}
 
@@ -493,10 +627,21 @@ def bad_pixels(**changes):
         (files.spec(bad_pixels(loglam=np.nan)), "loglam of pixel 1 is not finite"),
         (files.spec(bad_pixels(loglam=3.6)), "loglam does not increase at pixel 2"),
         (
+            files.spec(
+                files.pixels() | {"loglam": np.append(LOGLAM[-9:], LOGLAM[-10::-1]).astype("f4")}
+            ),
+            "loglam does not fall at pixel 2",
+        ),
+        (
             files.spec(files.pixels() | {"loglam": (9 + LOGLAM).astype("f4")}),
             "expected 2 to 6",
         ),
-        (files.image(CRVAL1=4000.0, CDELT1=-1.0), "the step is -1"),
+        (files.image(CRVAL1=4000.0, CDELT1=0.0), "the step is 0.0, and wavelengths do not change"),
+        (files.image(CRVAL1=4000.0, CDELT1=-1e-20), "the step is -1e-20, and wavelengths do not"),
+        (files.image(CRVAL1=4000.0, CDELT1=-90.0), "go from 4000 to -1310 Angstrom, expected 100"),
+        (files.image(CRVAL1=2e6, CDELT1=-1e5), "go from 2e.06 to -3.9e.06 Angstrom, expected 100"),
+        (files.image(CRVAL1=5e5, CDELT1=-10.0, CUNIT1="m-1"), "unit of the wavelength is 'm-1'"),
+        (files.image(CRVAL1=5e14, CDELT1=-1e9, CTYPE1="FREQ"), "CTYPE1 is 'FREQ': not an axis of"),
         (
             files.written(
                 fits.PrimaryHDU(
@@ -507,8 +652,14 @@ def bad_pixels(**changes):
             r"the wavelengths of \(3, 9\) pixels are in WAT2",
         ),
         (files.image(CRVAL1=3.6, CDELT1=1e-4), "expected 100 to 1e"),
+        (
+            files.image(CRVAL1=0.0, CDELT1=1.0, CTYPE1="WAVE-LOG"),
+            "CRVAL1 is 0, expected a positive",
+        ),
+        (files.image(CRVAL1=-9.0, CDELT1=1.0, CTYPE1="AWAV-LOG"), "CRVAL1 is -9, expected a posit"),
         (files.image(CRVAL1=4000.0, CDELT1=1.0, CUNIT1="Hz"), "unit of the wavelength is 'Hz'"),
-        (files.image(COEFF0=3.6, COEFF1=-1e-4), "coeff1 is -0.0001"),
+        (files.image(COEFF0=3.6, COEFF1=0.0), "coeff1 is 0.0, and wavelengths do not change"),
+        (files.image(COEFF0=3.6, COEFF1=-0.1), "goes from 3.6 to -2.3, expected 2 to 6"),
         (files.image(COEFF0="blue", COEFF1=1e-4), "COEFF0 is 'blue', expected a number"),
         (
             files.image(

@@ -28,6 +28,18 @@ def test_one_spectrum_in_two_files_keeps_what_each_says(tmp_path):
     assert moving < rest
 
 
+def test_a_spectrum_that_falls_is_preprocessed_as_the_one_that_increases(tmp_path):
+    (tmp_path / "a.fits").write_bytes(files.spec())
+    (tmp_path / "b.fits").write_bytes(files.falling(files.spec()))
+    made, log, taken = preprocessed(tmp_path)
+    assert [record.status for record in taken] == ["committed", "committed"]
+    for name in ("flux", "ivar", "valid"):
+        increases, falls = made[name].to_pylist()
+        np.testing.assert_allclose(falls, increases, rtol=1e-6, err_msg=name)
+    steps = log.select(["step_name", "params_json"]).to_pylist()
+    assert steps[: len(steps) // 2] == steps[len(steps) // 2 :]
+
+
 def test_files_are_named_beside_rejected_ones(tmp_path):
     (tmp_path / "a.fits").write_bytes(b"no FITS")
     (tmp_path / "b.fits").write_bytes(files.sp_plate()[0])

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import warnings
 from datetime import UTC, datetime
@@ -217,6 +218,26 @@ def test_real_spec_files_are_as_astropy_reads_them(real_data):
                 assert about["ebv_sfd"] == pytest.approx(
                     r / (2.751 if abs(g / r - 1.3788) < 1e-3 else 2.285), rel=1e-5
                 )
+
+
+@pytest.mark.real
+def test_real_spec_files_from_the_longest_wavelength_to_the_shortest_are_the_same(real_data):
+    for path in real_spec_files(real_data)[::20]:
+        with fits.open(path, memmap=False) as hdus:
+            hdus[1].data = hdus[1].data[::-1].copy()
+            last = len(hdus[1].data) - 1
+            hdus[0].header["COEFF0"] += last * hdus[0].header["COEFF1"]
+            hdus[0].header["COEFF1"] *= -1
+            stream = io.BytesIO()
+            hdus.writeto(stream)
+        expected, row = (
+            taken(data, path)["sdss.spectra"][0] for data in (load(path), stream.getvalue())
+        )
+        assert (row["coeff0"], row["coeff1"]) == pytest.approx(
+            (expected["coeff0"], expected["coeff1"]), rel=1e-15
+        )
+        for name in ("flux", "ivar", "and_mask", "or_mask", "wdisp", "sky", "model"):
+            np.testing.assert_array_equal(row[name], expected[name], err_msg=f"{path} {name}")
 
 
 @pytest.mark.real

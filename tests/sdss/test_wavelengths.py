@@ -1,21 +1,11 @@
 """Wavelength solutions."""
 
+import re
+
 import numpy as np
 import pytest
 
-from lake.sdss.wavelengths import Grid, Unusable, angstroms, of_loglam, of_values
-
-
-def test_a_grid_gives_the_wavelengths_of_its_pixels():
-    log = Grid("log10", 3.5, 1e-4)
-    np.testing.assert_allclose(log.wavelengths(3), [10**3.5, 10**3.5001, 10**3.5002])
-    assert log.at(2) == pytest.approx(10**3.5002)
-    assert log.sampling(3) == pytest.approx(1 / (np.log(10) * 1e-4))
-    linear = Grid("linear", crval1=4000.0, cd1_1=2.0)
-    np.testing.assert_array_equal(linear.wavelengths(3), [4000, 4002, 4004])
-    np.testing.assert_array_equal(linear.sampling(3), [2000, 2001, 2002])
-    assert Grid("pixel-normalised").wavelengths(3) is None
-    assert Grid("pixel-normalised").at(0) is None
+from lake.sdss.wavelengths import Unusable, angstroms, of_loglam, of_values
 
 
 @pytest.mark.parametrize("dtype", ["f4", ">f4", "f8"])
@@ -69,15 +59,56 @@ def test_listed_wavelengths_lose_nothing():
     assert of_values(bent).kind == "table"
 
 
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "f8"])
+@pytest.mark.parametrize("late", [0, 1, 35, -4])
+def test_coefficients_that_fall_hold_as_those_that_increase(dtype, late):
+    start = 3.9612 - late * 1e-4
+    loglam = (start - 1e-4 * np.arange(3816)).astype(dtype)
+    grid = of_loglam(loglam, 3.9612, -1e-4)
+    assert (grid.kind, grid.coeff1) == ("log10", -1e-4)
+    assert grid.coeff0 == pytest.approx(start, abs=1e-14)
+    assert (grid.note is None) == (late == 0)
+
+
+def test_coefficients_that_increase_are_not_those_of_wavelengths_that_fall():
+    loglam = (3.58 + 1e-4 * np.arange(2000)).astype("f4")
+    grid = of_loglam(loglam[::-1], 3.58, 1e-4)
+    assert grid.reversed(2000)[:3] == ("log10", 3.58, 1e-4)
+    assert "COEFF0 3.58 and COEFF1 0.0001 of its header disagree with loglam" in grid.note
+    assert "disagree" in of_loglam(loglam, 3.7799, -1e-4).note
+
+
+@pytest.mark.parametrize(
+    "rising",
+    [
+        3600 + 0.7 * np.arange(4563), (3600 + 0.7 * np.arange(4563)).astype("f4"),
+        10 ** (3.5589 + 1e-4 * np.arange(4563)), np.array([4000.0, 4001.0, 4003.0]),
+        np.array([4000, 4002]), np.array([4000.0]),
+    ],
+)  # fmt: skip
+def test_wavelengths_that_fall_have_the_solution_of_those_that_increase(rising):
+    pixels = len(rising)
+    expected, grid = of_values(rising), of_values(rising[::-1])
+    assert grid.falls == (pixels > 1)
+    back = grid.reversed(pixels) if grid.falls else grid
+    assert back._replace(wavelength=None) == expected._replace(wavelength=None)
+    np.testing.assert_array_equal(back.wavelengths(pixels), expected.wavelengths(pixels))
+
+
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
         ([4000, 4001, np.nan], "wavelength of pixel 3 is not finite"),
         ([4000, 4002, 4001], "does not increase at pixel 3"),
         ([4000, 4000, 4001], "does not increase at pixel 2"),
-        ([4001, 4000, 3999], "does not increase at pixel 2"),
+        ([4000, 4001, 4000], "does not increase at pixel 3"),
+        ([4001, 4000, 4000], "wavelength does not fall at pixel 3"),
+        ([4001, 4002, 4000], "wavelength does not fall at pixel 2"),
         ([0.0, 1.0, 2.0], "a wavelength is 0"),
+        ([200.0, 100.0, 0.0], "a wavelength is 0"),
         ([50.0, 60.0, 70.0], "expected 100 to 1e"),
+        ([120.0, 110.0, 99.0], "go from 120 to 99 Angstrom, expected 100 to 1e"),
+        ([1.1e6, 1e6, 9e5], "expected 100 to 1e"),
         ([1e6, 2e6, 3e6], "expected 100 to 1e"),
     ],
 )
@@ -91,15 +122,19 @@ def test_absurd_wavelengths_are_refused(values, problem):
     [
         (None, 1), ("Angstrom", 1), ("ANGSTROMS", 1), ("[AA]", 1), ("A", 1), ("nm", 10),
         ("um", 1e4), ("microns", 1e4), ("m", 1e10), ("Angstrom (vacuum)", 1), ("0.1nm", 1),
+        ("nm in vacuum", 10), ("Angstrom (air/vacuum)", 1), ("Wavelength (Ang)", 1),
     ],
 )  # fmt: skip
 def test_units_of_wavelength(unit, expected):
     assert angstroms(unit) == expected
 
 
-def test_other_units_are_refused():
-    with pytest.raises(Unusable, match="'GHz'"):
-        angstroms("GHz")
+@pytest.mark.parametrize(
+    "unit", ["GHz", "cm-1", "1/cm", "um**-1", "um -1", "cm ^ -1", "/um", "m / s", "m s-1", "eV"]
+)
+def test_other_units_are_refused(unit):
+    with pytest.raises(Unusable, match=re.escape(f"is {unit!r}, expected Angstrom, nm, um or m")):
+        angstroms(unit)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1e30, 3.7])
@@ -108,6 +143,8 @@ def test_logarithms_that_are_damaged_between_the_ends_are_refused(value):
     loglam[1000] = value
     with pytest.raises(Unusable, match="pixel 100"):
         of_loglam(loglam, 3.58, 1e-4)
+    with pytest.raises(Unusable, match="pixel 28"):
+        of_loglam(loglam[::-1], 3.9599, -1e-4)
 
 
 def test_wavelengths_instead_of_logarithms_are_told_as_they_are():
