@@ -90,7 +90,7 @@ def status(home: lake.Home, as_json: bool) -> None:
     if releases and not out_of_date and not nothing and not failing:
         print("everything is up to date")
     for row in rejected:
-        print(rejection(row))
+        print(rejection(row["status"], row["path"], row["reason"]))
     if watched:
         looked = _ago(datetime.fromisoformat(watched["at"]))
         print(f"`lacus watch` or `lacus ui` last looked at the inputs {looked}")

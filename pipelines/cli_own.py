@@ -11,6 +11,7 @@ import pyarrow as pa
 import lake
 from pipelines import progress, show
 from pipelines.command import SOME_REJECTED, Command, examples, in_home
+from pipelines.update import rejection
 
 if TYPE_CHECKING:
     from lake.csc.classify import Method
@@ -252,7 +253,7 @@ def _all_parts(
             progress.report(f"{what}: files", files)
             tables.append(table)
             logs.append(log)
-            rejected += [record for record in taken if record.status == "rejected"]
+            rejected += [r for r in taken if r.status == "rejected" or r.rows_rejected]
             _name_left_out(table, log)
     if not files:
         raise lake.UsageError("there is no FITS file")
@@ -295,9 +296,9 @@ def _doubt(row: dict[str, Any]) -> str | None:
 
 
 def _end(rejected: list[Any]) -> None:
-    """Name the files that were rejected, and end with 3 if there are any."""
+    """Name the files that were rejected, wholly or in part; end with 3 if there are any."""
     for record in rejected:
-        show.warn(f"rejected: {record.file.path}: {record.reason}")
+        show.warn(rejection(record.status, str(record.file.path), record.reason))
     if rejected:
         raise SystemExit(SOME_REJECTED)
 

@@ -52,7 +52,7 @@ def update(
         show.warn(f"not made because of that: {', '.join(not_made)}")
     rejected = rejections(home, releases)
     for row in rejected:
-        show.warn(rejection(row))
+        show.warn(rejection(row["status"], row["path"], row["reason"]))
     if any(not failure.all_rejected for failure in failures) or not with_data:
         return FAILED
     return SOME_REJECTED if rejected or failures else OK
@@ -109,11 +109,11 @@ def rejections(
     return [row for row in rows if releases is None or (row["mission"], row["release"]) in releases]
 
 
-def rejection(row: dict[str, Any]) -> str:
+def rejection(status: str, path: str, reason: str | None) -> str:
     """Say in one line that a file was rejected, wholly or in part, and why."""
-    word = "rejected" if row["status"] == "rejected" else "rejected in part"
-    path = "".join(c if c.isprintable() else repr(c)[1:-1] for c in row["path"])
-    return f"{word}: {path}: {row['reason']}"
+    word = "rejected" if status == "rejected" else "rejected in part"
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
+    return f"{word}: {shown}: {reason}"
 
 
 def warn_of_barren(home: lake.Home, mission: str, release: str) -> None:

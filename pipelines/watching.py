@@ -102,7 +102,7 @@ class _Watcher:
             self.failed = True
             show.failed(f"{':'.join(pair)}, {failure.what}: {failure.reason}")
         for row in rejections(self.home, [pair]):
-            show.warn(rejection(row))
+            show.warn(rejection(row["status"], row["path"], row["reason"]))
 
     def code(self) -> int:
         """Exit code of what was done."""

@@ -1,11 +1,14 @@
 """The SDSS mission through the command line, on the home of the demo."""
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pytest
+from astropy.io import fits
 
 import lake
 from lake import inputs
@@ -177,6 +180,18 @@ def test_spectra_that_are_left_out_are_named(lacus, tmp_path):
         result.stderr.replace("\n", " ")
     )
     assert str(good) not in result.stderr
+
+
+def test_a_file_of_which_some_spectra_are_rejected_is_named(lacus, tmp_path):
+    table = files.mastar(3)[0]
+    part = tmp_path / "part.fits"
+    with fits.open(io.BytesIO(table)) as hdus:
+        hdus[1].data["FLUX"][1] = np.nan
+        hdus.writeto(part)
+    result = lacus("preprocess", part, "-o", tmp_path / "spectra.parquet")
+    assert result.exit_code == 3
+    text = result.stderr.replace("\n", " ")
+    assert f"rejected in part: {part}: 1 rows left out: row 2: " in text
 
 
 @pytest.mark.parametrize("mission", ["csc", "sdss"])
