@@ -187,6 +187,7 @@ def _stale(home: lake.Home, mission: str, release: str, asked: str | None) -> di
 
 #: How a reason ends that another one of the same release is behind.
 _FOLLOWS = (" change", " changes")
+_NEVER = "never made"
 
 
 def _changes(below: Collection[str]) -> str:
@@ -200,7 +201,7 @@ def _reason_of(home: lake.Home, release: str, derivation: Derivation, table: str
         for row in home.store.releases()
     }
     if (release, table) not in made:
-        return "never made"
+        return _NEVER
     version, snapshot = made[release, table]
     if version != derivation.version:
         return f"made by version {version} of the code, now {derivation.version}"
@@ -214,11 +215,15 @@ def _reason_of(home: lake.Home, release: str, derivation: Derivation, table: str
 def summary(why: Mapping[str, str]) -> str:
     """Say in one line why things are out of date, without what merely follows from it.
 
-    Each reason is told once, with what it is the first of.
+    Each reason is told once, with what it is the first of. That a table was never made which is
+    made from no other is told only if that is all: in a new release it goes without saying.
     """
+    missions = {name.split(".")[0] for name in why}
+    alone = {t for m in missions for d in derivations(m) if not d.reads for t in d.tables}
     roots = {name: reason for name, reason in why.items() if not reason.endswith(_FOLLOWS)}
+    news = {n: reason for n, reason in roots.items() if reason != _NEVER or n not in alone}
     told: dict[str, str] = {}
-    for name, reason in roots.items():
+    for name, reason in (news or roots).items():
         told.setdefault(reason, name)
     text = "; ".join(f"{name}: {reason}" for reason, name in told.items())
     return textwrap.shorten(text, 500, placeholder=" ...")
