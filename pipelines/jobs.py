@@ -17,7 +17,7 @@ from lake.freshness import base_tables
 from lake.plan import describe, plan
 from pipelines import checks, metadata
 from pipelines.assets import Derivation
-from pipelines.dagster_files import held_open
+from pipelines.dagster_files import held_open, write_settings
 from pipelines.defs import derivations
 from pipelines.partitions import RELEASES
 
@@ -52,18 +52,6 @@ PARTITION_TAG = "dagster/partition"
 #: Tag of a run: why it was needed.
 WHY_TAG = "lacus/why"
 
-_SETTINGS = """\
-# Written by lacus; change it as you like.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-# Steps print nothing, their messages are events; capturing would take stderr from the terminal.
-compute_logs:
-  module: dagster._core.storage.noop_compute_log_manager
-  class: NoOpComputeLogManager
-"""
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -94,9 +82,7 @@ def environment(home: lake.Home) -> dict[str, str]:
     """
     settings = home.dagster / "dagster.yaml"
     try:
-        home.dagster.mkdir(parents=True, exist_ok=True)
-        if not settings.exists():
-            settings.write_text(_SETTINGS, encoding="utf-8")
+        write_settings(settings)
     except OSError as error:
         raise lake.LacusError(f"{settings}: cannot be written: {error.strerror}") from error
     return {"LACUS_HOME": str(home.root), "DAGSTER_HOME": str(home.dagster)}
