@@ -1,10 +1,10 @@
 """What goes out of the lake: one table, one file or folder, with its origin inside."""
 
-import glob
+import contextlib
+import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,8 +17,10 @@ import pyarrow as pa
 from lake.commit import now
 from lake.errors import LacusError, UsageError
 from lake.formats.columns import metadata
+from lake.whole import is_abandoned
 
-_PARTIAL_LIFE_S = 86_400.0
+#: Begins the names of what is being written; nothing else in a user's folder is called so.
+_PARTIAL = ".lacus-export-"
 _FRAME = re.compile(r"\b(?:ICRS|FK5)\b")
 
 
@@ -99,7 +101,8 @@ def export(
 
     Units, UCDs and descriptions come from the field metadata. The product is complete or absent:
     it is written beside its place and renamed at the end, so that a failure leaves what was there
-    as it was. A folder is replaced only where it is empty or a product of this function. All
+    as it was; what a killed process leaves goes with the next export into the folder, a day later.
+    A folder is replaced only where it is empty or a product of this function. All
     formats but FITS are streamed in constant memory.
 
     Parameters
@@ -127,11 +130,9 @@ def export(
     write = _writer(path, origin)
     schema = _with_positions(data.schema)
     batches = data.to_batches() if isinstance(data, pa.Table) else data
-    for left in _abandoned(path):
-        _remove(left)
-    # The name keeps its ending for what looks at it, and starts with a dot for what lists folders.
-    partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    partial = _beside(path)
     try:
+        _sweep(path.parent)
         try:
             rows = write(batches, schema, partial, origin)
             _put(partial, path, origin)
@@ -181,7 +182,8 @@ def _put(partial: Path, path: Path, origin: Origin) -> None:
         partial.replace(path)
         return
     _check_replaceable(path, origin)  # again: something may have come while this was written
-    former = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    former = _beside(path)
+    os.utime(path)  # an old one would be taken for abandoned
     path.rename(former)
     try:
         partial.rename(path)
@@ -191,10 +193,21 @@ def _put(partial: Path, path: Path, origin: Origin) -> None:
     shutil.rmtree(former)
 
 
-def _abandoned(path: Path) -> list[Path]:
-    """What killed exports of the same name left beside it: none is written to for so long."""
-    partials = path.parent.glob(f".{'[0-9a-f]' * 8}.{glob.escape(path.name)}")
-    return [p for p in partials if time.time() - p.lstat().st_mtime > _PARTIAL_LIFE_S]
+def _beside(path: Path) -> Path:
+    """Give a name beside a product's for what is not in its place yet, or not any more.
+
+    It keeps the ending for what looks at it, and starts with a dot for what lists folders.
+    """
+    return path.with_name(f"{_PARTIAL}{secrets.token_hex(4)}.{path.name}")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed exports, of whatever name, left in a folder."""
+    for left in folder.glob(f"{_PARTIAL}{'[0-9a-f]' * 8}.*"):
+        if is_abandoned(left):
+            # Another export may be faster, and what another user left is for theirs to remove.
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                _remove(left)
 
 
 def _remove(partial: Path) -> None:

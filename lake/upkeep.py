@@ -26,8 +26,7 @@ from lake.errors import UsageError
 from lake.home import Home
 from lake.reading import Snapshot
 from lake.store import Store
-from lake.whole import partials, write_whole
-from lake.writing import is_abandoned
+from lake.whole import is_abandoned, partials, write_whole
 
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: What this library and DuckLake call their files; a file of any other name is the user's own.

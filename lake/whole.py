@@ -1,13 +1,16 @@
 """Files that are there whole or not at all, whatever is killed when."""
 
+import contextlib
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 #: How a file is called while it is being written: hidden, and of another ending, so that nothing
 #: which looks for files of a kind takes it for one.
 _PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}")
+_LIFE_S = 86_400.0
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -37,3 +40,15 @@ def partials(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob(".*")):
         if _PARTIAL.fullmatch(path.name) and path.is_file():
             yield path
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether a file or folder that is being written never will be: nothing takes a day.
+
+    A folder is as young as the youngest of what lies in it.
+    """
+    with contextlib.suppress(FileNotFoundError):  # its writer has just taken it away
+        inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+        youngest = max(each.lstat().st_mtime for each in (path, *inside))
+        return time.time() - youngest > _LIFE_S
+    return False

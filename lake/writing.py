@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import sqlite3
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,9 +24,9 @@ from lake.commit import Commit, current_snapshot
 from lake.errors import LacusError
 from lake.reading import Reading
 from lake.staging import Stage
+from lake.whole import is_abandoned
 
 _LOCK_PATIENCE_S = 3600.0
-_STAGING_LIFE_S = 86_400.0
 
 
 class Writing(Reading):
@@ -230,13 +229,6 @@ class Writing(Reading):
             yield
         finally:
             lock.release()
-
-
-def is_abandoned(path: Path) -> bool:
-    """Whether a file that is being written never will be: none takes a day."""
-    with contextlib.suppress(FileNotFoundError):  # its writer has just taken it away
-        return time.time() - path.stat().st_mtime > _STAGING_LIFE_S
-    return False
 
 
 def login() -> str:

@@ -1,7 +1,9 @@
 """Commands of the lake's history: snapshots, pins, differences, clean-up, withdrawal, migration."""
 
+import contextlib
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -79,7 +81,8 @@ def pin(home: lake.Home, name: str, snapshot: int | None) -> None:
 
     No clean-up takes a pinned snapshot, nor anything that it needs.
     """
-    chosen = home.store.pin(name, snapshot)
+    with _renewal_told(home):
+        chosen = home.store.pin(name, snapshot)
     show.done(f"{name} is snapshot {chosen}")
     print(chosen)
 
@@ -94,7 +97,8 @@ def pin(home: lake.Home, name: str, snapshot: int | None) -> None:
 def unpin(home: lake.Home, name: str) -> None:
     """Take a pin away: the next clean-up may take its snapshot."""
     _lake(home)
-    snapshot = home.store.unpin(name)
+    with _renewal_told(home):
+        snapshot = home.store.unpin(name)
     show.done(f"snapshot {snapshot} is called {name} no more; `lacus gc` may take it")
 
 
@@ -198,7 +202,7 @@ def gc(home: lake.Home, older_than: str, keep_pins: bool, dry_run: bool, as_json
     from lake import upkeep
 
     _lake(home)
-    with progress.shown("cleaning up"):
+    with _renewal_told(home), progress.shown("cleaning up"):
         found = upkeep.clean(home, upkeep.age(older_than), dry_run=dry_run)
     if as_json:
         show.as_json(
@@ -274,7 +278,8 @@ def remove(home: lake.Home, mission: str, release: str, yes: bool, dry_run: bool
     if not yes:
         click.confirm(f"Withdraw {mission} {release}?", abort=True, err=True)
     waiting = lambda: show.warn(f"{mission} {release} is being ingested; waiting")  # noqa: E731
-    found = withdraw.withdraw(home, mission, release, waiting)
+    with _renewal_told(home):
+        found = withdraw.withdraw(home, mission, release, waiting)
     _forget_partition(home, mission, release)
     show.done(f"{mission} {release} is withdrawn")
     if found.snapshot is not None:
@@ -340,6 +345,19 @@ def migrate(home: lake.Home, allow_destructive: bool, dry_run: bool) -> None:
 def _lake(home: lake.Home) -> None:
     """Raise LacusError if there is no lake."""
     home.store.snapshot()
+
+
+@contextlib.contextmanager
+def _renewal_told(home: lake.Home) -> Iterator[None]:
+    """Say it if the lake lags behind the contracts and a commit within brings it into line."""
+    from lake import health
+
+    lagged = not health.in_line(home.store)
+    try:
+        yield
+    finally:
+        if lagged and health.in_line(home.store):
+            show.done("the lake is in line with the present contracts again")
 
 
 COMMANDS = (snapshots, pin, unpin, diff, gc, remove, migrate)

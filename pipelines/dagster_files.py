@@ -1,9 +1,35 @@
-"""Dagster's own SQLite files: fewer waits for the disk."""
+"""Dagster's own files: its settings, and fewer waits for the disk for its SQLite files."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from lake.whole import write_whole
+
+_FORMER_SETTINGS = """\
+# Written by lacus; change it as you like.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+# Steps print nothing, their messages are events; capturing would take stderr from the terminal.
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+_SETTINGS = f"""{_FORMER_SETTINGS}\
+# Runs that the browser starts would tell each event on the terminal; the UI shows all of them.
+python_logs:
+  python_log_level: INFO
+"""
+
+
+def write_settings(path: Path) -> None:
+    """Write the settings of a home's Dagster at first use; what the user changed stays."""
+    if not path.exists() or path.read_bytes() == _FORMER_SETTINGS.encode():
+        write_whole(path, _SETTINGS)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from lake.freshness import base_tables
 from lake.plan import describe, plan
 from pipelines import checks, metadata
 from pipelines.assets import Derivation
-from pipelines.dagster_files import held_open
+from pipelines.dagster_files import held_open, write_settings
 from pipelines.defs import derivations
 from pipelines.partitions import RELEASES
 
@@ -52,18 +52,6 @@ PARTITION_TAG = "dagster/partition"
 #: Tag of a run: why it was needed.
 WHY_TAG = "lacus/why"
 
-_SETTINGS = """\
-# Written by lacus; change it as you like.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-# Steps print nothing, their messages are events; capturing would take stderr from the terminal.
-compute_logs:
-  module: dagster._core.storage.noop_compute_log_manager
-  class: NoOpComputeLogManager
-"""
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -94,9 +82,7 @@ def environment(home: lake.Home) -> dict[str, str]:
     """
     settings = home.dagster / "dagster.yaml"
     try:
-        home.dagster.mkdir(parents=True, exist_ok=True)
-        if not settings.exists():
-            settings.write_text(_SETTINGS, encoding="utf-8")
+        write_settings(settings)
     except OSError as error:
         raise lake.LacusError(f"{settings}: cannot be written: {error.strerror}") from error
     return {"LACUS_HOME": str(home.root), "DAGSTER_HOME": str(home.dagster)}
@@ -187,6 +173,7 @@ def _stale(home: lake.Home, mission: str, release: str, asked: str | None) -> di
 
 #: How a reason ends that another one of the same release is behind.
 _FOLLOWS = (" change", " changes")
+_NEVER = "never made"
 
 
 def _changes(below: Collection[str]) -> str:
@@ -200,7 +187,7 @@ def _reason_of(home: lake.Home, release: str, derivation: Derivation, table: str
         for row in home.store.releases()
     }
     if (release, table) not in made:
-        return "never made"
+        return _NEVER
     version, snapshot = made[release, table]
     if version != derivation.version:
         return f"made by version {version} of the code, now {derivation.version}"
@@ -214,11 +201,15 @@ def _reason_of(home: lake.Home, release: str, derivation: Derivation, table: str
 def summary(why: Mapping[str, str]) -> str:
     """Say in one line why things are out of date, without what merely follows from it.
 
-    Each reason is told once, with what it is the first of.
+    Each reason is told once, with what it is the first of. That a table was never made which is
+    made from no other is told only if that is all: in a new release it goes without saying.
     """
+    missions = {name.split(".")[0] for name in why}
+    alone = {t for m in missions for d in derivations(m) if not d.reads for t in d.tables}
     roots = {name: reason for name, reason in why.items() if not reason.endswith(_FOLLOWS)}
+    news = {n: reason for n, reason in roots.items() if reason != _NEVER or n not in alone}
     told: dict[str, str] = {}
-    for name, reason in roots.items():
+    for name, reason in (news or roots).items():
         told.setdefault(reason, name)
     text = "; ".join(f"{name}: {reason}" for reason, name in told.items())
     return textwrap.shorten(text, 500, placeholder=" ...")

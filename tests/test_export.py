@@ -1,5 +1,6 @@
 import csv
 import datetime
+import errno
 import io
 import json
 import math
@@ -577,16 +578,55 @@ def test_the_citation_sheet():
     assert "cite" not in citation_text(bare)
 
 
-def test_what_a_killed_export_left_goes_with_the_next_one(table, tmp_path):
-    old, new = tmp_path / ".0123abcd.out.csv", tmp_path / ".89ef0123.out.csv"
-    others = [tmp_path / name for name in (".0123abcd.else.csv", ".0123abcz.out.csv", "x.out.csv")]
-    for path in (old, new, *others):
-        path.touch()
-    for path in (old, *others):
+def test_what_killed_exports_left_goes_with_the_next_one_into_the_folder(table, tmp_path):
+    kept = [".lacus-export-89ef0123.out.csv", ".lacus-export-0123abcz.out.csv", "x.out.csv",
+            ".0123abcd.out.csv", ".lacus-export-home"]  # fmt: skip
+    gone = [".lacus-export-0123abcd.out.csv", ".lacus-export-0123abcd.other.fits.gz"]
+    for name in (*kept, *gone):
+        (tmp_path / name).touch()
+    old, young = (tmp_path / f".lacus-export-{n}.out.hats" for n in ("01234567", "89abcdef"))
+    for folder in (old, young):
+        (folder / "dataset").mkdir(parents=True)
+        (folder / "dataset" / "part.parquet").touch()
+    for path in (*(tmp_path / name for name in (*gone, *kept[1:])), *tmp_path.rglob("*/**")):
         os.utime(path, (1, 1))
-    folder = tmp_path / ".0123abcd.out.hats"
-    folder.mkdir()
-    os.utime(folder, (1, 1))
+    os.utime(old / "dataset" / "part.parquet", (1, 1))
     export(table, tmp_path / "out.csv", ORIGIN)
-    assert not old.exists()
-    assert all(path.exists() for path in (new, *others, folder))
+    # A folder is written to while anything in it is.
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, young.name, "out.csv"}
+
+
+def test_what_another_user_left_is_no_hindrance(table, tmp_path, monkeypatch):
+    left = tmp_path / ".lacus-export-0123abcd.out.csv"
+    left.touch()
+    os.utime(left, (1, 1))
+
+    def unlink(path, missing_ok=False):
+        if path == left:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert export(table, tmp_path / "out.csv", ORIGIN) == 3
+    assert left.exists()
+
+
+def test_a_folder_that_is_being_replaced_is_not_taken_for_abandoned(tmp_path, monkeypatch):
+    positions = described(pa.table({"ra": [1.0], "dec": [2.0]}))
+    target = tmp_path / "out.hats"
+    export(positions, target, ORIGIN)
+    for path in (target, *target.rglob("*")):
+        os.utime(path, (1, 1))
+    rename, between = Path.rename, iter(["other.csv"])
+
+    def renamed(path, to):
+        # The former one has made way, and another export comes in between.
+        if to == target and (name := next(between, None)):
+            export(positions, tmp_path / name, ORIGIN)
+            raise OSError(errno.EIO, "failed")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with pytest.raises(LacusError, match="failed"):
+        export(positions, target, ORIGIN)
+    assert (target / "dataset").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"out.hats", "other.csv"}

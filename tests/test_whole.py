@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from lake.whole import write_whole
+from lake.whole import is_abandoned, write_whole
 
 
 def test_a_file_is_written_into_a_folder_that_is_not_there(tmp_path):
@@ -26,3 +28,15 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch)
         write_whole(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_abandoned_when_all_in_it_is(tmp_path):
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    (inside / "c").touch()
+    for path in (tmp_path / "a", inside):
+        os.utime(path, (1, 1))
+    assert not is_abandoned(tmp_path / "a")
+    os.utime(inside / "c", (1, 1))
+    assert is_abandoned(tmp_path / "a")
+    assert not is_abandoned(tmp_path / "gone")

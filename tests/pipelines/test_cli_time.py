@@ -139,6 +139,28 @@ def test_a_lake_of_other_contracts_is_read_and_migrated_on_demand(tiny_home, lac
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["pin", "x"],
+        ["unpin", "nope"],  # fails, when that is done
+        ["gc"],
+        ["remove", "csc", "R1", "--yes"],
+    ],
+)
+def test_what_renews_the_contracts_of_a_lake_says_so(words, tiny_home, lacus):
+    home = lake.open(tiny_home)
+    with home.store.commit("as if made by former contracts") as commit:
+        commit.connection.execute(
+            "UPDATE lake.meta.releases SET fingerprint = 'old' WHERE table_name = 'meta.columns'"
+        )
+    home.store.refresh()
+    told = "✓ the lake is in line with the present contracts again"
+    assert told not in lacus("gc", "--dry-run", home=tiny_home).stderr
+    assert told in lacus(*words, home=tiny_home).stderr.splitlines()
+    assert told not in lacus("pin", "y", home=tiny_home).stderr
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (["gc", "--older-than", "soon"], "'soon' is no duration"),

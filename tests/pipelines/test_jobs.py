@@ -63,6 +63,16 @@ def test_everything_of_a_new_release_is_stale_in_an_order_that_can_be_made(tmp_p
         assert all(places[d] < places[name] for d in models.views()[name].depends)
 
 
+def test_of_what_was_never_made_only_news_is_told():
+    ingested = {"sdss.spectra": "files: 1 new", "sdss.splits": "sdss.spectra changes"}
+    of_itself, killed = {"sdss.line_list": "never made"}, {"sdss.recipe_log": "never made"}
+    assert jobs.summary(ingested | of_itself) == "sdss.spectra: files: 1 new"
+    assert jobs.summary(of_itself) == "sdss.line_list: never made"
+    assert jobs.summary(of_itself | killed) == "sdss.recipe_log: never made"
+    newer = {"sdss.line_list": "made by version 0 of the code, now 1"}
+    assert jobs.summary(newer) == "sdss.line_list: made by version 0 of the code, now 1"
+
+
 def test_changed_labels_leave_what_reads_none(home):
     """What tells of a training may change with it; the features never do."""
     opened = lake.open(home)
