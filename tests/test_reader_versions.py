@@ -22,7 +22,7 @@ READERS = {
     ("csc", "detections"): (2, "4b41da73061f4090"),
     ("csc", "labels"): (2, "7fcd565126a6ea72"),
     ("ogip", "spectra"): (4, "f90cef9298b66dd3"),
-    ("sdss", "spectra"): (3, "ab3b1d7b680b273f"),
+    ("sdss", "spectra"): (4, "ab3b1d7b680b273f"),
     ("sdss", "labels"): (2, "b05cb8caa082abdb"),
     ("xmm", "masks"): (4, "a9ffe5a0852418c4"),
     ("xmm", "images"): (4, "a303f099036dd40b"),
