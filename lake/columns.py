@@ -35,6 +35,13 @@ class Columns:
     table : Table
         Its contract; it has the columns release, file_sha256 and file_row.
     release : str
+
+    Attributes
+    ----------
+    rows : int
+        Rows gathered.
+    list_bytes : int
+        Bytes of their lists and of Arrow tables.
     """
 
     def __init__(self, table: Table, release: str) -> None:
@@ -53,12 +60,7 @@ class Columns:
         # Of equal length; of columns that none of the rows has a value for, there is none.
         self._values: dict[str, list[Any]] = {}
         self._tables: list[tuple[str, pa.Table]] = []
-        self.list_bytes = 0
-
-    @property
-    def rows(self) -> int:
-        """Rows gathered."""
-        return len(self._hashes) + sum(table.num_rows for _, table in self._tables)
+        self.rows = self.list_bytes = 0
 
     def extend(self, rows: Sequence[Mapping[str, Any]] | pa.Table, sha256: str) -> None:
         """Add the rows of one file.
@@ -71,6 +73,7 @@ class Columns:
         if isinstance(rows, pa.Table):
             self._declared(set(rows.column_names))
             self._tables.append((sha256, rows))
+            self.rows += rows.num_rows
             self.list_bytes += rows.nbytes
             return
         columns = turned(rows)
@@ -95,6 +98,7 @@ class Columns:
         self._declared(columns.keys())
         before = len(self._hashes)
         self._hashes += hashes
+        self.rows += len(hashes)
         for name, values in columns.items():
             if len(values) != len(hashes):
                 problem = f"{len(values)} values of {name}, but {len(hashes)} rows"
@@ -189,6 +193,7 @@ class Columns:
         self._hashes = list(compress(self._hashes, keep))
         self._values = {name: list(compress(v, keep)) for name, v in self._values.items()}
         self._tables = [(s, table) for s, table in self._tables if s not in hashes]
+        self.rows = len(self._hashes) + sum(table.num_rows for _, table in self._tables)
 
 
 def turned(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
