@@ -62,8 +62,8 @@ class Gathering:
         Parameters
         ----------
         refuse : callable
-            Called with the reasons, by SHA-256, of files with a value that its column cannot
-            hold; they are dropped from all tables.
+            Called with the reasons, by SHA-256, of files that no columns can be made of, or with a
+            value that its column cannot hold; they are dropped from all tables.
         last : bool
         """
         if last or self._bytes > _LIST_BYTES or len(self._found) >= _ROWS:
