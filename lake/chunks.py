@@ -19,9 +19,12 @@ from lake.staging import Staged
 from lake.store import Store
 from lake.whole import write_whole
 
+Place = tuple[str, int, int, str]
+"""What must be the same for a file to count as read: path, size, time, options."""
 
-def place(record: Record) -> tuple[str, int, int, str]:
-    """What must be the same for a file to count as read: path, size, time, options."""
+
+def place(record: Record) -> Place:
+    """Give the place of a file."""
     file = record.file
     return (str(file.path), file.size, file.mtime_ns, file.options_json)
 
@@ -57,7 +60,7 @@ def finished(
     mission: str,
     release: str,
     role: RecordRole,
-    wanted: Mapping[tuple[str, int, int, str], Record],
+    wanted: Mapping[Place, Record],
 ) -> Iterator[Batch]:
     """Chunks that an earlier ingest of the release finished; those of no use any more go."""
     heading = _heading(mission, release, role)

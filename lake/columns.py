@@ -1,7 +1,7 @@
 """Rows of one table, gathered column by column until they are made Arrow at once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from itertools import compress
+from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,13 @@ class Columns:
     table : Table
         Its contract; it has the columns release, file_sha256 and file_row.
     release : str
+
+    Attributes
+    ----------
+    rows : int
+        Rows gathered.
+    list_bytes : int
+        Bytes of their lists and of Arrow tables.
     """
 
     def __init__(self, table: Table, release: str) -> None:
@@ -49,19 +56,11 @@ class Columns:
 
     def clear(self) -> None:
         """Start without rows."""
-        self._given: list[Mapping[str, Any]] = []
         self._hashes: list[str] = []
-        self._numbers: list[int] = []
+        # Of equal length; of columns that none of the rows has a value for, there is none.
+        self._values: dict[str, list[Any]] = {}
         self._tables: list[tuple[str, pa.Table]] = []
-        self._table_rows = 0
-        self._parts: list[tuple[list[str], dict[str, Sequence[Any]]]] = []
-        self._part_rows = 0
-        self.list_bytes = 0
-
-    @property
-    def rows(self) -> int:
-        """Rows gathered."""
-        return len(self._given) + self._table_rows + self._part_rows
+        self.rows = self.list_bytes = 0
 
     def extend(self, rows: Sequence[Mapping[str, Any]] | pa.Table, sha256: str) -> None:
         """Add the rows of one file.
@@ -74,15 +73,12 @@ class Columns:
         if isinstance(rows, pa.Table):
             self._declared(set(rows.column_names))
             self._tables.append((sha256, rows))
-            self._table_rows += rows.num_rows
+            self.rows += rows.num_rows
             self.list_bytes += rows.nbytes
             return
-        for number, row in enumerate(rows, 1):
-            self._declared(row.keys())
-            self._given.append(row)
-            self._hashes.append(sha256)
-            self._numbers.append(row.get("file_row", number))
-            self.list_bytes += sum(_size(row.get(name)) for name in self._large)
+        columns = turned(rows)
+        columns["file_row"] = [row.get("file_row", number) for number, row in enumerate(rows, 1)]
+        self.extend_columns(columns, [sha256] * len(rows))
 
     def extend_columns(self, columns: Mapping[str, Sequence[Any]], hashes: Sequence[str]) -> None:
         """Add rows of several files column by column.
@@ -97,11 +93,19 @@ class Columns:
         Raises
         ------
         LacusError
-            If there is a column that the contract does not declare.
+            If there is a column that the contract does not declare, or of another length.
         """
         self._declared(columns.keys())
-        self._parts.append((list(hashes), dict(columns)))
-        self._part_rows += len(hashes)
+        before = len(self._hashes)
+        self._hashes += hashes
+        self.rows += len(hashes)
+        for name, values in columns.items():
+            if len(values) != len(hashes):
+                problem = f"{len(values)} values of {name}, but {len(hashes)} rows"
+                raise LacusError(f"{self._table.name}: {problem}")
+            self._values.setdefault(name, [None] * before).extend(values)
+        for name in self._values.keys() - columns.keys():
+            self._values[name] += [None] * len(hashes)
         for name in self._large:
             self.list_bytes += sum(map(_size, columns.get(name, ())))
 
@@ -118,11 +122,7 @@ class Columns:
         Misfit
             If a value does not fit its column.
         """
-        made = []
-        if self._hashes:
-            made.append(self._batch(self._row_values, self._numbers, self._hashes))
-        for hashes, columns in self._parts:
-            made.append(self._batch(columns.get, columns["file_row"], hashes))
+        made = [self._batch()] if self._hashes else []
         for sha256, table in self._tables:
             made += self._completed(table, sha256)
         return made
@@ -151,67 +151,56 @@ class Columns:
     def _named(self, column: Column, reason: str) -> str:
         return f"{self._table.name}, column {column.name!r}: {reason}"
 
-    def _row_values(self, name: str) -> list[Any]:
-        return [row.get(name) for row in self._given]
-
-    def _batch(
-        self,
-        values_of: Callable[[str], Sequence[Any] | None],
-        numbers: Sequence[int],
-        hashes: Sequence[str],
-    ) -> pa.RecordBatch:
-        """Rows of which each column is there as a sequence, or is null."""
-        size = len(hashes)
+    def _batch(self) -> pa.RecordBatch:
+        """Rows that were given value by value."""
+        size = len(self._hashes)
         own = {
             "release": pa.repeat(self._release, size),
-            "file_sha256": pa.array(hashes, pa.string()),
-            "file_row": pa.array(numbers, pa.int64()),
+            "file_sha256": pa.array(self._hashes, pa.string()),
         }
         arrays = []
         for column in self._table.columns:
-            values = None
             if (array := own.get(column.name)) is None:
-                values = values_of(column.name)
-                try:
-                    array = (
-                        pa.nulls(size, column.arrow)
-                        if values is None
-                        else _array(values, column.arrow)
-                    )
-                except _MISFITS:
-                    raise self._misfits(column, values or (), hashes) from None
-            if array.null_count and not column.nullable:
-                raise self._misfits(column, values or [None] * size, hashes)
+                array = self._array(column)
             arrays.append(array)
         return pa.record_batch(arrays, schema=self.schema)
 
-    def _misfits(self, column: Column, values: Sequence[Any], hashes: Sequence[str]) -> Misfit:
+    def _array(self, column: Column) -> pa.Array:
+        values = self._values.get(column.name)
+        try:
+            if values is None:
+                array = pa.nulls(len(self._hashes), column.arrow)
+            else:
+                array = _array(values, column.arrow)
+        except _MISFITS as error:
+            raise self._misfits(column, str(error)) from None
+        if array.null_count and not column.nullable:
+            raise self._misfits(column, "null")
+        return array
+
+    def _misfits(self, column: Column, problem: str) -> Misfit:
+        """Files whose values do not fit a column: all of them, if each fits by itself."""
+        values = self._values.get(column.name, [None] * len(self._hashes))
         found: dict[str, str] = {}
-        for sha256, value in zip(hashes, values, strict=True):
+        for sha256, value in zip(self._hashes, values, strict=True):
             if reason := _misfit(value, column):
                 found.setdefault(sha256, self._named(column, reason))
-        return Misfit(found)
+        return Misfit(found or dict.fromkeys(self._hashes, self._named(column, problem)))
 
     def drop(self, hashes: Mapping[str, Any]) -> None:
         """Forget the rows of some files."""
         keep = [sha256 not in hashes for sha256 in self._hashes]
-        self._given = list(compress(self._given, keep))
         self._hashes = list(compress(self._hashes, keep))
-        self._numbers = list(compress(self._numbers, keep))
-        self._parts = [left for part in self._parts if (left := _without(hashes, *part))[0]]
-        self._part_rows = sum(len(part) for part, _ in self._parts)
+        self._values = {name: list(compress(v, keep)) for name, v in self._values.items()}
         self._tables = [(s, table) for s, table in self._tables if s not in hashes]
-        self._table_rows = sum(table.num_rows for _, table in self._tables)
+        self.rows = len(self._hashes) + sum(table.num_rows for _, table in self._tables)
 
 
-def _without(
-    dropped: Mapping[str, Any], hashes: list[str], columns: dict[str, Sequence[Any]]
-) -> tuple[list[str], dict[str, Sequence[Any]]]:
-    keep = [sha256 not in dropped for sha256 in hashes]
-    left: dict[str, Sequence[Any]] = {
-        name: list(compress(values, keep)) for name, values in columns.items()
+def turned(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
+    """Columns of rows; None where a row has no value."""
+    return {
+        name: [row.get(name) for row in rows] for name in dict.fromkeys(chain.from_iterable(rows))
     }
-    return list(compress(hashes, keep)), left
 
 
 def _size(value: Any) -> int:
@@ -221,6 +210,8 @@ def _size(value: Any) -> int:
     return len(value) if isinstance(value, bytes) else 0
 
 
+#: Numbers that the lists of one batch may hold.
+_MOST_NUMBERS = np.iinfo(np.int32).max
 _MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError)
 
 
@@ -248,7 +239,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if not parts:
         return pa.nulls(len(values), kind)
     lengths = np.fromiter((0 if v is None else len(v) for v in values), np.int64, len(values))
-    if lengths.sum() > np.iinfo(np.int32).max:
+    if lengths.sum() > _MOST_NUMBERS:
         raise ValueError(f"{lengths.sum()} numbers are too many for one batch")
     # One copy at most gathers the numbers in the machine's byte order.
     flat = joined([np.asarray(p) for p in parts], np.dtype(kind.value_type.to_pandas_dtype()))

@@ -1,6 +1,8 @@
 """What the files of a role hold, gathered until much of it is made Arrow at once."""
 
 from collections.abc import Callable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +11,7 @@ from lake import contracts
 from lake.columns import Columns, Misfit
 from lake.formats.room import turn_over
 from lake.inputs import RecordRole, Records
+from lake.intake import failure
 
 #: Rows are made Arrow once their lists hold this many bytes, which fit into a cache.
 _LIST_BYTES = 1 << 22
@@ -59,10 +62,12 @@ class Gathering:
         Parameters
         ----------
         refuse : callable
-            Called with the reasons, by SHA-256, of files with a value that its column cannot
-            hold; they are dropped from all tables.
+            Called with the reasons, by SHA-256, of files that no columns can be made of, or with a
+            value that its column cannot hold; they are dropped from all tables.
         last : bool
         """
+        if last or self._bytes > _LIST_BYTES or len(self._found) >= _ROWS:
+            self._turn(refuse)
         full = self._full(last)
         while True:
             try:
@@ -78,12 +83,27 @@ class Gathering:
                 turn_over()
             return made
 
+    def _turn(self, refuse: Callable[[Mapping[str, str]], None]) -> None:
+        """Make columns of what was found; a file that they cannot be made of is refused."""
+        turn, pairs = self._role.columns, list(zip(self._hashes, self._found, strict=True))
+        if turn is None or not pairs:
+            return
+        try:
+            made = [(turn(self._found), self._hashes)]
+        except Exception:  # at some file: the others go on
+            made = []
+            for sha256, of_file in groupby(pairs, itemgetter(0)):
+                found = [each for _, each in of_file]
+                try:
+                    made.append((turn(found), [sha256] * len(found)))
+                except Exception as error:
+                    refuse({sha256: failure(error)})
+        for columns, hashes in made:
+            for name, values in columns.items():
+                self._columns[name].extend_columns(values, hashes)
+        self._forget()
+
     def _full(self, last: bool) -> dict[str, Columns]:
-        if self._found and (last or self._bytes > _LIST_BYTES or len(self._found) >= _ROWS):
-            assert self._role.columns is not None
-            for name, values in self._role.columns(self._found).items():
-                self._columns[name].extend_columns(values, self._hashes)
-            self._forget()
         # Lists are often views of their file: none waits for long.
         many = sum(columns.list_bytes for columns in self._columns.values()) > _LIST_BYTES
         return {

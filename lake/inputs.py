@@ -152,7 +152,8 @@ class RecordRole(Role):
         Of a role whose files are many and small: makes columns of them at once. `records` then
         gives, under the name of `table`, objects of any kind with ``nbytes``, one for each row
         and with no key twice; of a list of those of many files this makes values by table and
-        column, file_row among them, each a sequence with a value to an object.
+        column, file_row among them, each a sequence with a value to an object. If it fails, it is
+        asked for the columns of each file alone, and those at which it fails again are refused.
     also : tuple of str
         The tables beside `table`.
     some : tuple of str

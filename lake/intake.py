@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lake.errors import InputError
 from lake.plan import Record
 from lake.staging import Stage, Staged
 
@@ -80,6 +81,16 @@ class Batch:
                     kept.append(part.staged)
             staged.path.unlink(missing_ok=True)
         self.staged = kept
+
+
+def failure(error: Exception) -> str:
+    """Give the reason to refuse a file that its reader failed at.
+
+    A reader's own mistake is a reason too: the other files go on.
+    """
+    if isinstance(error, InputError):
+        return error.reason
+    return f"the reader failed: {type(error).__name__}: {error}"
 
 
 def refused(record: Record, reason: str, read: int | None = None) -> Record:

@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 
 from lake import contracts, inputs
-from lake.chunks import finished, note, place
+from lake.chunks import Place, finished, note, place
 from lake.errors import InputError
 from lake.formats.source import Content, contents, load
 from lake.gathering import Gathering
 from lake.inputs import InputFile, RecordRole
-from lake.intake import Batch, refused
+from lake.intake import Batch, failure, refused
 from lake.plan import Record
 from lake.staging import Stage
 from lake.store import Store
@@ -83,21 +83,34 @@ def take(
     mission = role.table.split(".")[0]
     wanted = {place(r): r for r in records}
     batches = list(finished(store.directory, mission, release, role, wanted))
+    # A chunk leaves out files that have the bytes of one of its own, but other options.
+    while left := _left(wanted, batches):
+
+        def report(number: int, before: int = len(wanted) - len(left)) -> None:
+            progress(before + number, len(wanted))
+
+        tasks = [
+            _Task(store.directory, mission, release, role.name, left[i : i + _CHUNK])
+            for i in range(0, len(left), _CHUNK)
+        ]
+        workers = processes or (os.cpu_count() or 1 if len(left) >= _MANY else 1)
+        batches += _take_all(tasks, min(workers, len(tasks)), report)
+    return batches
+
+
+def _left(wanted: Mapping[Place, Record], batches: Iterable[Batch]) -> list[Record]:
+    """Files that no chunk has taken."""
     done = {place(r) for b in batches for r in b.records}
-    left = [r for at, r in wanted.items() if at not in done]
-    tasks = [
-        _Task(store.directory, mission, release, role.name, left[i : i + _CHUNK])
-        for i in range(0, len(left), _CHUNK)
-    ]
-    total, before = len(wanted), len(done)
-    workers = min(processes or (os.cpu_count() or 1 if len(left) >= _MANY else 1), len(tasks))
+    return [r for at, r in wanted.items() if at not in done]
+
+
+def _take_all(tasks: list[_Task], workers: int, report: Callable[[int], None]) -> list[Batch]:
+    """Take chunks, in as many processes."""
+    before = 0
     if workers <= 1:
-
-        def further(number: int) -> None:
-            progress(before + number, total)
-
+        batches = []
         for task in tasks:
-            batches.append(_take(task, further))
+            batches.append(_take(task, report, before))
             before += len(task.records)
         return batches
     made: dict[int, Batch] = {}
@@ -110,11 +123,11 @@ def take(
                 number = numbers[future]
                 made[number] = future.result()
                 before += len(tasks[number].records)
-                progress(before, total)
+                report(before)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return batches + [made[i] for i in range(len(tasks))]
+    return [made[i] for i in range(len(tasks))]
 
 
 def _leave_interrupts() -> None:
@@ -122,18 +135,17 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
-    """Read a chunk of files and stage its rows."""
+def _take(task: _Task, progress: Callable[[int], None] | None = None, before: int = 0) -> Batch:
+    """Read a chunk of files and stage its rows, which are told apart by the bytes of the files."""
     role = inputs.role(task.mission, task.role)
     assert isinstance(role, RecordRole)
     store = Store(task.directory)
     gathering = Gathering(role, task.release)
     taken: list[Record] = []
-    # One role and one reader: files of the same bytes and options hold the same rows.
-    numbers: dict[tuple[str, str], int] = {}
+    numbers: dict[str, int] = {}
 
     def twin(file: InputFile) -> Record | None:
-        number = numbers.setdefault((file.sha256, file.options_json), len(taken))
+        number = numbers.setdefault(file.sha256, len(taken))
         return taken[number] if number < len(taken) else None
 
     with contextlib.ExitStack() as stack:
@@ -157,11 +169,11 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None) -> Batch:
                 while len(written) > 1 and sum(size for size, _ in written) > _BEHIND_BYTES:
                     written.popleft()[1].result()
             if progress is not None and (last or number % _REPORT == 0):
-                progress(number)
+                progress(before + number)
         for _, future in written:
             future.result()
     staged = [stage.staged for stage in stages.values()]
-    batch = Batch(taken, [s for s in staged if s is not None])
+    batch = Batch([r for r in taken if r.status != "new"], [s for s in staged if s is not None])
     note(task.directory, task.mission, task.release, role, batch)
     return batch
 
@@ -175,7 +187,8 @@ def _read(
 ) -> Record:
     """Read what was found in one file: its checksum, and its rows.
 
-    The rows of a file of the same bytes as one before, its twin, are there already.
+    The rows of a file of the same bytes as one before, its twin, are there already, unless other
+    options make other rows of them: such a file stays new.
     """
     file = record.file
     if isinstance(found, OSError):
@@ -186,7 +199,8 @@ def _read(
         return refused(record, "was changed while it was being read")
     file = replace(file, sha256=sha256)
     if twin is not None and (other := twin(file)):
-        return replace(other, file=file)
+        alike = other.file.options_json == file.options_json
+        return replace(other if alike else record, file=file)
     try:
         try:
             data = load(raw)
@@ -199,11 +213,8 @@ def _read(
             raise InputError(file.path, left_out or "there is no row in it")
         if role.columns is None:
             _no_repeats(file, role, rows[role.table])
-    except InputError as error:
-        return refused(replace(record, file=file), error.reason, read=1)
-    except Exception as error:  # a reader's own failure is a reason too: the other files go on
-        reason = f"the reader failed: {type(error).__name__}: {error}"
-        return refused(replace(record, file=file), reason, read=1)
+    except Exception as error:
+        return refused(replace(record, file=file), failure(error), read=1)
     gathering.extend(rows, file.sha256)
     number = len(rows[role.table])
     return replace(

@@ -87,3 +87,41 @@ def test_a_table_that_does_not_fit_is_named_with_its_file(table):
 def test_a_column_that_nobody_declares_is_a_mistake_of_the_reader():
     with pytest.raises(LacusError, match=r"x\.t declares no column other"):
         Columns(TABLE, "R").extend(pa.table({"other": [1]}), "a")
+
+
+def test_rows_and_columns_are_gathered_together():
+    columns = Columns(TABLE, "R")
+    columns.extend([{"n": 1}, {"n": 2, "raw": b"two"}], "a")
+    columns.extend_columns({"n": (3, 4), "file_row": [7, 8]}, ["b", "c"])
+    columns.extend([{"n": 5, "file_row": 3}], "d")
+    assert columns.rows == 5
+    columns.drop({"b": "for some reason"})
+    (batch,) = columns.batches()
+    assert batch.select(["n", "raw", "file_sha256", "file_row"]).to_pylist() == [
+        {"n": 1, "raw": None, "file_sha256": "a", "file_row": 1},
+        {"n": 2, "raw": b"two", "file_sha256": "a", "file_row": 2},
+        {"n": 4, "raw": None, "file_sha256": "c", "file_row": 8},
+        {"n": 5, "raw": None, "file_sha256": "d", "file_row": 3},
+    ]
+    columns.clear()
+    assert (columns.rows, columns.list_bytes, columns.batches()) == (0, 0, [])
+
+
+@pytest.mark.parametrize(("place", "said"), [("first", "'first' is"), (10**20, "is")])
+def test_a_place_that_is_no_number_is_a_misfit_of_its_file(place, said):
+    columns = Columns(TABLE, "R")
+    columns.extend([{"n": 1, "file_row": place}], "bad")
+    columns.extend([{"n": 2}], "good")
+    with pytest.raises(Misfit, match=said) as caught:
+        columns.batches()
+    assert list(caught.value.reasons) == ["bad"]
+
+
+def test_lists_that_are_too_much_together_are_refused(monkeypatch):
+    monkeypatch.setattr("lake.columns._MOST_NUMBERS", 5)
+    columns = Columns(TABLE, "R")
+    columns.extend([{"n": 1, "values": np.zeros(3)}, {"n": 2, "values": np.zeros(3)}], "a")
+    with pytest.raises(Misfit, match="6 numbers are too many for one batch") as caught:
+        columns.batches()
+    columns.drop(caught.value.reasons)
+    assert columns.batches() == []

@@ -46,7 +46,7 @@ def read(file: inputs.InputFile, data: bytes):
         rows["sdss.spectra"].append(
             {
                 "spec_id": name or None,
-                "wavelength_grid": "table",
+                "wavelength_grid": file.options.get("grid", "table"),
                 "n_pixels": "many" if size == "7" else len(pixels),
                 "flux": pixels,
                 "and_mask": pixels.astype(">i4") if len(pixels) else None,
@@ -69,6 +69,7 @@ ROLE = RecordRole(
     also=("sdss.loading_log",),
     records=read,
     suffixes=(".txt",),
+    options={"grid": "how wavelengths are given"},
 )
 
 
@@ -279,6 +280,40 @@ def test_equal_bytes_count_once(home, write, monkeypatch, chunk):
     outcome = run(home)
     assert outcome.describe() == "4 files in (4 rows), 0 unchanged, 0 out, 0 rejected"
     assert stored(home) == [("A", 3), ("a", 1), ("c", 1), ("e", 1)]
+    assert run(home).snapshot is None
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("chunk", [2, 1000], ids=["in chunks", "in one chunk"])
+def test_equal_bytes_count_once_with_the_first_options(
+    home, write, tmp_path, monkeypatch, chunk, interrupted
+):
+    monkeypatch.setattr(records, "_CHUNK", chunk)
+    folders = (tmp_path / "in" / "part", tmp_path / "beside")
+    write("a.txt", "A,3\n")
+    write("part/b.txt", "B,2\nC,1\n")
+    write("../beside/a.txt", "A,3\n")
+    write("../beside/d.txt", "D,1\n")
+    write("../beside/e.txt", "D,1\n")
+    home.add(Source("sdss", "R", "spectra", folders, {"grid": "log10"}))
+    write("f.txt", "F,worse\n")
+    write("part/f.txt", "F,worse\n")
+    if interrupted:
+        monkeypatch.setattr(Composition, "settle", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ingest(home, "sdss", "R")
+        monkeypatch.undo()
+        monkeypatch.setattr("lake.sdss.ROLES", {"spectra": ROLE})
+        opened.clear()
+    told = []
+    outcome = run(home, progress=lambda what, done, total: told.append((done, total)))
+    assert not (interrupted and opened), "what was staged before the interruption is used"
+    assert outcome.describe() == "3 files in (4 rows), 0 unchanged, 0 out, 1 rejected"
+    assert stored(home, "spec_id, wavelength_grid") == [
+        ("A", "table"), ("B", "table"), ("C", "table"), ("D", "log10"),
+    ]  # fmt: skip
+    assert stored(home, "spec_id", "sdss.loading_log") == [("A",), ("B",), ("C",), ("D",)]
+    assert interrupted or told[-1] == (9, 9)
     assert run(home).snapshot is None
 
 

@@ -59,10 +59,10 @@ def records(file: InputFile, data: bytes) -> Mapping[str, list[Any]]:
         or column are named.
     """
     now = datetime.now(UTC)
-    common = _common(tuple(file.options.items()), file.path)
     taken: list[Taken] = []
     rejected: list[dict[str, Any]] = []
     try:
+        common = _common(tuple(file.options.items()))
         fits = FitsFile(str(file.path), data)
         len(fits)  # asks for all HDUs: a file that is cut off behind its spectrum is damaged, too
         several, found = spectra(fits)
@@ -111,27 +111,19 @@ def read_spectrum(source: Source) -> pa.Table:
     path = PurePath(label(source))
     data = load(source)
     file = InputFile(path, "sdss", "", "spectra", {}, len(data), 0, "")  # type: ignore[arg-type]
-    values = columns(records(file, bytes(data))[TABLE])[TABLE]
-    rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    found = records(file, bytes(data))[TABLE]
+    values = columns(found)[TABLE]
+    values["wavelength"] = [each.spectrum.grid.wavelengths(each.pixels.size) for each in found]
     fields = [
         field for field in contracts.table(TABLE).schema()
         if field.name not in ("release", "file_sha256")
     ]  # fmt: skip
-    made = {field.name: [row.get(field.name) for row in rows] for field in fields}
-    made["wavelength"] = [_wavelength(row) for row in rows]
     arrays = [
-        pa.array([_native(value) for value in made[field.name]], field.type) for field in fields
-    ]
+        pa.array([_native(value) for value in values.get(field.name, [None] * len(found))],
+                 field.type)
+        for field in fields
+    ]  # fmt: skip
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _wavelength(row: dict[str, Any]) -> Any:
-    pixel = np.arange(row["n_pixels"])
-    if row["wavelength_grid"] == "log10":
-        return 10 ** (row["coeff0"] + row["coeff1"] * pixel)
-    if row["wavelength_grid"] == "linear":
-        return row["crval1"] + row["cd1_1"] * pixel
-    return row.get("wavelength")
 
 
 def _native(value: Any) -> Any:
@@ -140,22 +132,21 @@ def _native(value: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _common(options: tuple[tuple[str, str], ...], path: Any) -> dict[str, Any]:
-    """Values that the registration gives, by option."""
+def _common(options: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """Values that the registration gives, by option: the same for all of its files."""
     given: dict[str, Any] = {key: value for key, value in options if value}
     for key in ("survey_wavelength_calibrated", "survey_flux_calibrated"):
         if key in given:
             word = given[key].strip().lower()
             if word not in ("true", "false", "yes", "no", "1", "0", "t", "f"):
-                raise InputError(path, f"option {key} is {given[key]!r}, expected true or false")
+                raise Unusable(f"option {key} is {given[key]!r}, expected true or false")
             given[key] = word in ("true", "yes", "1", "t")
     if "created_at" in given:
         try:
             at = datetime.fromisoformat(given["created_at"])
         except ValueError as error:
-            raise InputError(
-                path, f"option created_at is {given['created_at']!r}, expected ISO 8601"
-            ) from error
+            problem = f"option created_at is {given['created_at']!r}, expected ISO 8601"
+            raise Unusable(problem) from error
         given["created_at"] = at if at.tzinfo else at.replace(tzinfo=UTC)
     return given
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
+from lake.columns import turned
 from lake.inputs import InputFile
 from lake.sdss.metadata import INTERNAL, Metadata
 from lake.sdss.pixels import Pixels
@@ -85,7 +85,7 @@ def columns(spectra: Sequence[Taken]) -> dict[str, _Columns]:
             "cd1_1": cd1_1,
             "n_pixels": [each.pixels.size for each in spectra],
             "wavelength": wavelength,
-            **_turned([each.pixels.arrays for each in spectra]),
+            **turned([each.pixels.arrays for each in spectra]),
         },
         "sdss.spectra_manifest": {
             **solution,
@@ -121,7 +121,7 @@ def columns(spectra: Sequence[Taken]) -> dict[str, _Columns]:
 
 def _metadata(spectra: Sequence[Taken]) -> _Columns:
     """Columns of `sdss.spectra_metadata`: of keywords, of pixels, and of the registration."""
-    found = _turned([each.about.values for each in spectra])
+    found = turned([each.about.values for each in spectra])
     common = [each.common for each in spectra]
     ends = [(each.spectrum.grid, *each.pixels.extent()) for each in spectra]
     return {
@@ -148,8 +148,3 @@ def _metadata(spectra: Sequence[Taken]) -> _Columns:
         "wavelength_max_A": [grid.at(last) for grid, _, last in ends],
         "keyword_sources": [f"{{{', '.join(each.about.sources)}}}" for each in spectra],
     }
-
-
-def _turned(rows: Sequence[dict[str, Any]]) -> _Columns:
-    """Columns of rows that are dicts; None where a row has no value."""
-    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(chain(*rows))}

@@ -136,6 +136,13 @@ def test_equal_identifiers_of_a_file_are_told_apart():
         ]  # fmt: skip
 
 
+def test_an_identifier_with_a_row_that_is_another_one_is_told_apart():
+    columns = {"MANGAID": np.array(["7", "7", "7-1"]), "FLUX": np.ones((3, 5), "f4")}
+    rows = taken(files.written(fits.PrimaryHDU(), files.table(columns)))
+    for name in TABLES:
+        assert [row["spec_id"] for row in rows[name]] == ["7-1-1", "7-2", "7-1-3"]
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("created_at", "yesterday"), ("survey_flux_calibrated", "perhaps")]
 )
