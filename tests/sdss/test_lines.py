@@ -141,6 +141,32 @@ def test_crests_between_absorption_lines_are_no_emission():
     assert not features.emission[inside].any()
 
 
+@pytest.mark.parametrize("sn", [50, 300])
+def test_crests_between_blended_lines_are_no_emission(sn):
+    flux, ivar, valid = flat(20, sn=sn, seed=5)
+    rng = np.random.default_rng(6)
+    for row in flux:
+        centres = 3600 * np.exp(np.cumsum(rng.uniform(0.001, 0.006, 300)))
+        for centre, depth in zip(centres, rng.uniform(0.1, 0.6, 300), strict=True):
+            row -= row * depth * profile(centre, centre / 1000)
+    features = find_features(*normalised(flux, ivar, valid), Settings())
+    assert np.count_nonzero(~features.emission) > 50 * len(flux)
+    assert np.count_nonzero(features.emission) < 3 * len(flux)
+
+
+@pytest.mark.parametrize("kms", [150, 500, 700])
+def test_a_series_of_emission_lines_is_no_continuum(kms):
+    rest = {row["transition"]: row["lambda_rest_A"] for row in line_list().to_pylist()}
+    names = [f"H {n}" for n in ("10", "9", "8", "epsilon", "delta", "gamma", "beta", "alpha")]
+    flux, ivar, valid = flat(10, sn=100)
+    for i, name in enumerate(names):
+        flux += 0.2 * (i + 2) * profile(rest[name], rest[name] * kms / SPEED_OF_LIGHT_KMS)
+    found = find_lines(table(*normalised(flux, ivar, valid))).to_pylist()
+    emitted = [row["transition"] for row in found if row["kind"] == "emission"]
+    assert sorted(emitted) == sorted(names * len(flux))
+    assert len(found) - len(emitted) <= 3
+
+
 def test_ripples_beside_a_line_are_no_lines():
     flux, ivar, valid = flat(20, sn=1000, seed=3)
     flux -= 0.6 * profile(4862.69, 4.0) + 0.2 * profile(4862.69, 25.0)
@@ -318,3 +344,14 @@ def test_real_a_stars_show_balmer_lines(real_data):
         lines = found.filter(pc.equal(found["transition"], transition))
         assert lines.num_rows > 0.85 * len(models), transition
         assert pc.min(lines["equivalent_width_A"]).as_py() > 1.5
+
+
+@pytest.mark.real
+def test_real_cool_stars_do_not_emit_between_their_lines(real_data):
+    models = pq.read_table(real_data / "sdss" / "stellar_spectra.parquet")
+    kinds = ["K7", "G4V (32923)", "K1III (18322)", "K5III (111335)"]
+    rows = [models["subclass"].to_pylist().index(kind) for kind in kinds]
+    found = find_lines(without_noise(models.take(rows), sn=300))
+    emitted = pc.sum(pc.equal(found["kind"], "emission")).as_py()
+    assert found.num_rows > 40 * len(rows)
+    assert emitted < 5 * len(rows)
