@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from lake.errors import LacusError
 from lake.formats import read_fits_file
@@ -140,6 +141,56 @@ def test_crests_between_absorption_lines_are_no_emission():
     assert not features.emission[inside].any()
 
 
+@pytest.mark.parametrize("sn", [50, 300])
+def test_crests_between_blended_lines_are_no_emission(sn):
+    flux, ivar, valid = flat(20, sn=sn, seed=5)
+    rng = np.random.default_rng(6)
+    for row in flux:
+        centres = 3600 * np.exp(np.cumsum(rng.uniform(0.001, 0.006, 300)))
+        for centre, depth in zip(centres, rng.uniform(0.1, 0.6, 300), strict=True):
+            row -= row * depth * profile(centre, centre / 1000)
+    features = find_features(*normalised(flux, ivar, valid), Settings())
+    assert np.count_nonzero(~features.emission) > 50 * len(flux)
+    assert np.count_nonzero(features.emission) < 3 * len(flux)
+
+
+@pytest.mark.parametrize("kms", [150, 500, 700])
+def test_a_series_of_emission_lines_is_no_continuum(kms):
+    rest = {row["transition"]: row["lambda_rest_A"] for row in line_list().to_pylist()}
+    names = [f"H {n}" for n in ("10", "9", "8", "epsilon", "delta", "gamma", "beta", "alpha")]
+    flux, ivar, valid = flat(10, sn=100)
+    for i, name in enumerate(names):
+        flux += 0.2 * (i + 2) * profile(rest[name], rest[name] * kms / SPEED_OF_LIGHT_KMS)
+    found = find_lines(table(*normalised(flux, ivar, valid))).to_pylist()
+    emitted = [row["transition"] for row in found if row["kind"] == "emission"]
+    assert sorted(emitted) == sorted(names * len(flux))
+    assert len(found) - len(emitted) <= 3
+
+
+def test_ripples_beside_a_line_are_no_lines():
+    flux, ivar, valid = flat(20, sn=1000, seed=3)
+    flux -= 0.6 * profile(4862.69, 4.0) + 0.2 * profile(4862.69, 25.0)
+    ripple = gaussian_filter1d(np.random.default_rng(4).normal(size=flux.shape), 1.2, axis=1)
+    flux *= 1 + 0.003 * ripple / ripple.std()
+    prepared = normalised(flux, ivar, valid)
+    assert find_lines(table(*prepared))["transition"].to_pylist() == ["H beta"] * len(flux)
+    # They stand far out of the noise.
+    assert len(find_features(*prepared, Settings(floor=0)).row) > 10 * len(flux)
+
+
+@pytest.mark.parametrize(("sn", "weakest"), [(20, 0.27), (50, 0.11), (100, 0.06)])
+def test_the_floor_leaves_lines_in_noise(sn, weakest):
+    flux, ivar, valid = flat(60, sn=sn, seed=8)
+    centres = np.arange(4000, 9500, 250.0)
+    for centre in centres:
+        flux -= weakest * profile(centre, centre / 1000)
+    counts = [
+        len(find_features(flux, ivar, valid, Settings(floor=floor)).row) / flux[:, 0].size
+        for floor in (0.0, Settings().floor)
+    ]
+    assert counts[1] > 0.98 * counts[0] > 0.5 * len(centres)
+
+
 def test_gaps_and_ends_make_no_lines():
     flux, ivar, valid = flat(50, sn=100)
     flux -= 0.3 * profile(WAVELENGTH[1000], 40.0)
@@ -246,15 +297,12 @@ def test_real_stars_show_the_lines_of_their_class(real_data, name, expected):
     assert all(abs(line["velocity_offset_kms"]) < 90 for line in narrow)
 
 
-@pytest.mark.real
-def test_real_a_stars_show_balmer_lines(real_data):
-    models = pq.read_table(
-        real_data / "sdss" / "stellar_spectra.parquet", filters=[("subclass", "==", "A0")]
-    )
+def without_noise(models: pa.Table, sn: float) -> pa.Table:
+    """Preprocess models, which have no noise; that of an observation stands in for it."""
     spectra = pa.table(
         {
             "release": ["DR17"] * len(models),
-            "spec_id": [f"a{i}" for i in range(len(models))],
+            "spec_id": [f"m{i}" for i in range(len(models))],
             "wavelength_grid": ["log10"] * len(models),
             "coeff0": models["coeff0"],
             "coeff1": models["coeff1"],
@@ -262,9 +310,8 @@ def test_real_a_stars_show_balmer_lines(real_data):
             "cd1_1": pa.nulls(len(models), pa.float64()),
             "wavelength": pa.nulls(len(models), pa.list_(pa.float64())),
             "flux": models["flux"],
-            # Models have no noise; that of an observation at S/N 30 stands in for it.
             "ivar": [
-                np.full(len(flux), (30 / np.median(flux)) ** 2)
+                np.full(len(flux), (sn / np.median(flux)) ** 2)
                 for flux in models["flux"].to_numpy()
             ],
             "and_mask": pa.nulls(len(models), pa.list_(pa.int32())),
@@ -283,8 +330,28 @@ def test_real_a_stars_show_balmer_lines(real_data):
     done, _ = preprocess_table(
         spectra, nothing, RECIPES["no_rest_frame"], datetime(2026, 1, 1, tzinfo=UTC)
     )
+    return done
+
+
+@pytest.mark.real
+def test_real_a_stars_show_balmer_lines(real_data):
+    models = pq.read_table(
+        real_data / "sdss" / "stellar_spectra.parquet", filters=[("subclass", "==", "A0")]
+    )
+    done = without_noise(models, sn=30)
     found = find_lines(done, Settings(tolerance_kms=600))
     for transition in ("H alpha", "H beta", "H gamma", "H delta"):
         lines = found.filter(pc.equal(found["transition"], transition))
         assert lines.num_rows > 0.85 * len(models), transition
         assert pc.min(lines["equivalent_width_A"]).as_py() > 1.5
+
+
+@pytest.mark.real
+def test_real_cool_stars_do_not_emit_between_their_lines(real_data):
+    models = pq.read_table(real_data / "sdss" / "stellar_spectra.parquet")
+    kinds = ["K7", "G4V (32923)", "K1III (18322)", "K5III (111335)"]
+    rows = [models["subclass"].to_pylist().index(kind) for kind in kinds]
+    found = find_lines(without_noise(models.take(rows), sn=300))
+    emitted = pc.sum(pc.equal(found["kind"], "emission")).as_py()
+    assert found.num_rows > 40 * len(rows)
+    assert emitted < 5 * len(rows)
