@@ -5,6 +5,7 @@ that was interrupted takes up the finished chunks of the one before.
 """
 
 import contextlib
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -37,6 +38,8 @@ _MANY = 4000
 _BEHIND_BYTES = 1 << 25
 #: Files between two reports of progress.
 _REPORT = 100
+#: Objects that are made, and stay, between two searches for cycles.
+_UNCOLLECTED = 50_000
 
 Progress = Callable[[int, int], None]
 
@@ -149,6 +152,7 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None, before: in
         return taken[number] if number < len(taken) else None
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_rarely_collected())
         stages = {
             name: stack.enter_context(store.stage(name, task.release, schema))
             for name, schema in gathering.schemas.items()
@@ -176,6 +180,21 @@ def _take(task: _Task, progress: Callable[[int], None] | None = None, before: in
     batch = Batch([r for r in taken if r.status != "new"], [s for s in staged if s is not None])
     note(task.directory, task.mission, task.release, role, batch)
     return batch
+
+
+@contextlib.contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Let Python search for cycles more rarely than after every few files.
+
+    What is read has none, and a search goes through all that the process holds: with the usual
+    threshold that takes a twentieth of the time of an ingest, and more beside TensorFlow.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], _UNCOLLECTED) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _read(

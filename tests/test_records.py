@@ -6,6 +6,7 @@ A toy reader stands for a mission's: ``name,number`` lines become spectra of tha
 import gzip
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -456,6 +457,23 @@ def test_a_file_that_cannot_be_read_is_named(home, write, monkeypatch):
     monkeypatch.setattr(source, "_opened", denied)
     outcome = ingest(home, "sdss", "R")
     assert reasons(outcome) == {"a.txt": "cannot be read: Permission denied"}
+
+
+def test_cycles_are_searched_for_rarely_while_files_are_read(home, write, monkeypatch):
+    import gc
+
+    write("a.txt", "A,3")
+    seen = []
+
+    def watched(file, data):
+        seen.append(gc.get_threshold()[0])
+        return read(file, data)
+
+    monkeypatch.setattr("lake.sdss.ROLES", {"spectra": replace(ROLE, records=watched)})
+    before = gc.get_threshold()
+    ingest(home, "sdss", "R")
+    assert seen[0] > before[0]
+    assert gc.get_threshold() == before
 
 
 def test_a_column_that_is_not_declared_is_a_defect(home, write, monkeypatch):
