@@ -216,6 +216,14 @@ def test_conservation_tells_files_of_one_name_apart(store):
     assert outcome(checks.conservation_check("csc.detections"), store) == (True, 0)
 
 
+@pytest.mark.parametrize("other", [{"mission": "sdss"}, {"role": "labels"}, {"release": "S"}])
+def test_conservation_is_of_the_files_of_a_table(other, store):
+    put(store, "csc.detections", GOOD)
+    record(store)
+    record(store, sha256="g", path="/b.csv", **other)
+    assert outcome(checks.conservation_check("csc.detections"), store) == (True, 0)
+
+
 def test_a_file_may_have_no_rows_for_some_tables(store):
     record(store, mission="ogip", role="spectra")
     assert outcome(checks.conservation_check("ogip.spectra"), store) == (True, 0)
