@@ -295,6 +295,17 @@ def test_bad_rows_fail_their_check(check, tables):
     assert bad_rows(check, **tables) == 1
 
 
+@pytest.mark.parametrize("column", ["hard_hm", "hard_hs", "hard_ms"])
+@pytest.mark.parametrize(("value", "bad"), [(-1.0, 0), (1.0, 0), (1.01, 1), (-1.01, 1)])
+def test_hardness_ratios_lie_where_they_can(column, value, bad):
+    ratios = {"hard_hm": 0.0, "hard_hs": None, "hard_ms": 0.0, column: value}
+    columns = ", ".join(f"{v or 'NULL'}::DOUBLE AS {name}" for name, v in ratios.items())
+    with models.in_memory() as connection:
+        rows = f"SELECT 'R' AS release, 's' AS spec_id, {columns}"
+        connection.execute(f"CREATE OR REPLACE VIEW ogip.band_rates AS {rows}")
+        assert len(connection.execute(ogip.RATIOS.sql, ["R"]).fetchall()) == bad
+
+
 def test_backgrounds_need_no_response():
     lone = {**PAIR, "spec_id": "b", "missing": ["response"]}
     background = {**SPECTRUM, "spec_id": "b", "content": "BKG"}
