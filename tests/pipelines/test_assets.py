@@ -151,6 +151,11 @@ def test_a_null_that_a_file_brings_in_is_found(store):
     assert outcome(checks.key_check("csc.detections"), store) == (False, 1)
 
 
+@pytest.mark.parametrize("name", models.views())
+def test_a_view_is_worked_out_once_to_check_its_key(name):
+    assert checks.key_check(name).sql.count(name) == 1
+
+
 def test_the_key_of_another_release_does_not_matter(store):
     check = checks.key_check("csc.detections")
     put(store, "csc.detections", GOOD)
