@@ -64,7 +64,7 @@ class Settings:
     ----------
     smoothing : float
         Standard deviation in pixels of the Gaussian that the search smooths with; 1.2 pixels of
-        `GRID` are the resolution of SDSS (R 1,800).
+        `GRID` are a full width of 390 km/s, while the resolution of SDSS (R 1,800) is 167 km/s.
     reach : int
         Pixels within which a feature must stand out: its prominence is measured there.
     threshold : float
@@ -133,8 +133,8 @@ def find_features(
 ) -> Features:
     """Find features of spectra on `GRID` with their continuum at 1.
 
-    The flux is smoothed, by weight, with the instrument's profile: the filter that an unresolved
-    line stands out best in. Extremes whose topographic prominence exceeds the noise and the
+    The flux is smoothed, by weight: lines about as wide as the filter, such as strong and blended
+    ones, stand out best. Extremes whose topographic prominence exceeds the noise and the
     floor are kept; prominence needs no exact continuum, so that lines in a band or on the wing
     of another are found as well. At least half of it must lie beyond the level of the crests
     around it: what is left between the lines of a cool star is no emission.
