@@ -76,7 +76,7 @@ class Columns:
             self.rows += rows.num_rows
             self.list_bytes += rows.nbytes
             return
-        columns = turned(rows)
+        columns = by_column(rows)
         columns["file_row"] = [row.get("file_row", number) for number, row in enumerate(rows, 1)]
         self.extend_columns(columns, [sha256] * len(rows))
 
@@ -196,7 +196,7 @@ class Columns:
         self.rows = len(self._hashes) + sum(table.num_rows for _, table in self._tables)
 
 
-def turned(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
+def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
     """Columns of rows; None where a row has no value."""
     return {
         name: [row.get(name) for row in rows] for name in dict.fromkeys(chain.from_iterable(rows))

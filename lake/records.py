@@ -190,7 +190,7 @@ def _rarely_collected() -> Iterator[None]:
     threshold that takes a twentieth of the time of an ingest, and more beside TensorFlow.
     """
     before = gc.get_threshold()
-    gc.set_threshold(max(before[0], _UNCOLLECTED) if before[0] else 0, *before[1:])
+    gc.set_threshold(max(before[0], _UNCOLLECTED), *before[1:])
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from lake.history import Change
 from pipelines import progress, show
 from pipelines.cli_read import FORMAT, origin_of
 from pipelines.command import Command, examples, in_home
+from pipelines.update import RENEWED
 
 
 @click.command(
@@ -357,7 +358,7 @@ def _renewal_told(home: lake.Home) -> Iterator[None]:
         yield
     finally:
         if lagged and health.in_line(home.store):
-            show.done("the lake is in line with the present contracts again")
+            show.done(RENEWED)
 
 
 COMMANDS = (snapshots, pin, unpin, diff, gc, remove, migrate)

@@ -7,6 +7,9 @@ import lake
 from pipelines import progress, show
 from pipelines.command import FAILED, OK, SOME_REJECTED
 
+#: Told where a command has brought a lake into line on its way.
+RENEWED = "the lake is in line with the present contracts again"
+
 
 def update(
     home: lake.Home, releases: Sequence[tuple[str, str]], selection: str | None, jobs: int
@@ -22,7 +25,7 @@ def update(
         # Asked of all before the contracts are renewed: that makes the views stale.
         todo = _stale(home, releases, selection)
         if renew(home):
-            show.done("the lake is in line with the present contracts again")
+            show.done(RENEWED)
         for (mission, release), why in todo.items():
             failed, left = _run(home, mission, release, why, jobs, selection)
             not_made += left

@@ -284,6 +284,15 @@ def test_equal_bytes_count_once(home, write, monkeypatch, chunk):
     assert run(home).snapshot is None
 
 
+def interrupt(home: Home, monkeypatch) -> None:
+    """Read and stage all files, and end before they are committed."""
+    with monkeypatch.context() as broken:
+        broken.setattr(Composition, "settle", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ingest(home, "sdss", "R")
+    opened.clear()
+
+
 @pytest.mark.parametrize("interrupted", [False, True])
 @pytest.mark.parametrize("chunk", [2, 1000], ids=["in chunks", "in one chunk"])
 def test_equal_bytes_count_once_with_the_first_options(
@@ -300,12 +309,7 @@ def test_equal_bytes_count_once_with_the_first_options(
     write("f.txt", "F,worse\n")
     write("part/f.txt", "F,worse\n")
     if interrupted:
-        monkeypatch.setattr(Composition, "settle", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            ingest(home, "sdss", "R")
-        monkeypatch.undo()
-        monkeypatch.setattr("lake.sdss.ROLES", {"spectra": ROLE})
-        opened.clear()
+        interrupt(home, monkeypatch)
     told = []
     outcome = run(home, progress=lambda what, done, total: told.append((done, total)))
     assert not (interrupted and opened), "what was staged before the interruption is used"
@@ -406,12 +410,7 @@ def test_a_file_that_is_refused_late_leaves_no_pixels(home, write, monkeypatch, 
     for name, size in (("a", 10), ("b", 713), ("c", 12), ("d", 713)):
         write(f"{name}.txt", f"{name},{size}\n")
     if interrupted:
-        monkeypatch.setattr(Composition, "settle", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            ingest(home, "sdss", "R")
-        monkeypatch.undo()
-        monkeypatch.setattr("lake.sdss.ROLES", {"spectra": ROLE})
-        opened.clear()
+        interrupt(home, monkeypatch)
     outcome = run(home)
     assert not (interrupted and opened), "what was staged before the interruption is used"
     assert set(reasons(outcome)) == {"b.txt", "d.txt"}

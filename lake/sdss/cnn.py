@@ -25,7 +25,7 @@ from lake.sdss.configuration import Configuration
 from lake.sdss.fit import BATCH, Progress, ahead, calibrated, fit, forward
 from lake.sdss.material import Material
 from lake.sdss.networks import build, values
-from lake.sdss.novelty import Familiar
+from lake.sdss.novelty import KnownScores
 from lake.sdss.predictions import Predictions, predictions
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,7 +55,7 @@ class Trained:
     temperature : Temperature
     threshold : float
         Predictions below this probability are abstained from; all are where it is 1.
-    familiar : Familiar or None
+    known_scores : KnownScores or None
         What tells spectra of unknown kinds; None where none were held back, and of models that
         were made before there was this.
     history : list of dict
@@ -75,7 +75,7 @@ class Trained:
     recipe: str
     temperature: Temperature
     threshold: float
-    familiar: Familiar | None
+    known_scores: KnownScores | None
     history: list[dict[str, float]]
     metrics: dict[str, Any]
     fingerprints: Mapping[str, Any]
@@ -142,7 +142,7 @@ class Trained:
         logits, noise = self.logits(flux, valid, ivar)
         probabilities = self.temperature.probabilities(logits, noise)
         level = 10.0 ** noise.astype(np.float64)
-        novelty = None if self.familiar is None else self.familiar.p_value(logits, noise)
+        novelty = None if self.known_scores is None else self.known_scores.p_value(logits, noise)
         return predictions(self.classes, probabilities, level, self.threshold, novelty)
 
     def predict_batches(self, batches: Iterable[Batch]) -> Iterator[Predictions]:
@@ -217,7 +217,7 @@ class Trained:
             "recipe": self.recipe,
             "temperature": asdict(self.temperature),
             "threshold": self.threshold,
-            "familiar": None if self.familiar is None else asdict(self.familiar),
+            "known_scores": None if self.known_scores is None else asdict(self.known_scores),
             "history": self.history,
             "metrics": self.metrics,
             "fingerprints": dict(self.fingerprints),
@@ -282,7 +282,9 @@ def load(directory: Path, model_id: str) -> Trained:
         recipe=document["recipe"],
         temperature=Temperature(**document["temperature"]),
         threshold=document["threshold"],
-        familiar=None if (known := document.get("familiar")) is None else Familiar(**known),
+        known_scores=None
+        if (known := document.get("known_scores")) is None
+        else KnownScores(**known),
         history=document["history"],
         metrics=document["metrics"],
         fingerprints=document["fingerprints"],

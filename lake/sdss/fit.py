@@ -21,7 +21,7 @@ from lake.sdss.channels import ALIGNMENT
 from lake.sdss.configuration import Configuration
 from lake.sdss.material import Material
 from lake.sdss.networks import folded, in_training, values
-from lake.sdss.novelty import Familiar, familiar
+from lake.sdss.novelty import KnownScores, energy_score, known_scores
 
 #: Called after every epoch: its number from 1, epochs at most, its line of the history.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -154,12 +154,12 @@ class Calibration(NamedTuple):
         Fitted over all levels of noise.
     threshold : float
         Least probability of an accepted prediction, at the lowest signal-to-noise ratio.
-    familiar : Familiar or None
+    known_scores : KnownScores or None
     """
 
     temperature: Temperature
     threshold: float
-    familiar: Familiar | None
+    known_scores: KnownScores | None
 
 
 def calibrated(network: Any, material: Material) -> Calibration:
@@ -188,7 +188,7 @@ def calibrated(network: Any, material: Material) -> Calibration:
     threshold = 1.0
     if len(material.check) >= least_spectra(accuracy):
         threshold = abstention_threshold(confidence, correct, accuracy)
-    return Calibration(temperature, threshold, familiar(logits, log_noise))
+    return Calibration(temperature, threshold, known_scores(logits, log_noise))
 
 
 def _optimizer(configuration: Configuration, steps: int) -> Any:
@@ -240,7 +240,5 @@ def _monitor(
     """Mean cross-entropy and accuracy over the realisations that are looked at."""
     logits = np.concatenate([predict(inputs) for inputs, _ in monitored]).astype(np.float64)
     truth = np.concatenate([truth for _, truth in monitored])
-    top = logits.max(axis=1)
-    partition = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    loss = partition - logits[np.arange(len(truth)), truth]
+    loss = energy_score(logits) - logits[np.arange(len(truth)), truth]
     return float(loss.mean()), float(np.mean(logits.argmax(axis=1) == truth))

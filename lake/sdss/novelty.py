@@ -1,15 +1,16 @@
 """How unlike everything that a network has learnt a spectrum is.
 
 A network gives everything one of its classes: a bright galaxy is a K star to one that knows stars
-only. What it knows stirs it more, though: the free energy of its logits tells known from unknown
-(Liu et al. 2020, NeurIPS 33, 21464). The energy falls with noise, so it is compared with that of
-spectra of known kinds that are as noisy.
+only. What it knows stirs it more, though: the energy score of its logits, their negative free
+energy, tells known from unknown (Liu et al. 2020, NeurIPS 33, 21464). It falls with noise, so it is
+compared with that of spectra of known kinds that are as noisy.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -22,29 +23,27 @@ _TOGETHER = 256
 _SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-def energy(logits: FloatArray) -> npt.NDArray[np.float64]:
+def energy_score(logits: FloatArray) -> npt.NDArray[np.float64]:
     """Give the logarithm of the summed exponentials of logits, shape (n, k) to (n,)."""
-    values = np.asarray(logits, np.float64)
-    top = values.max(axis=1)
-    return np.asarray(top + np.log(np.exp(values - top[:, None]).sum(axis=1)))
+    return np.asarray(logsumexp(np.asarray(logits, np.float64), axis=1))
 
 
 @dataclass(frozen=True)
-class Familiar:
-    """Energies of spectra of the kinds that a network knows, by their noise.
+class KnownScores:
+    """Energy scores of spectra of the kinds that a network knows, by their noise.
 
     Attributes
     ----------
     log_noise : tuple of float, length b
         log10 of the relative noise per pixel, rising.
-    energies : tuple of tuple of float, shape (b, q)
-        Quantiles of the energy at each.
+    energy_scores : tuple of tuple of float, shape (b, q)
+        Quantiles of the energy score at each.
     noisiest : float
         log10 of the greatest noise that any of them had.
     """
 
     log_noise: tuple[float, ...]
-    energies: tuple[tuple[float, ...], ...]
+    energy_scores: tuple[tuple[float, ...], ...]
     noisiest: float
 
     def p_value(self, logits: FloatArray, log_noise: FloatArray) -> npt.NDArray[np.float64]:
@@ -60,8 +59,8 @@ class Familiar:
         ndarray, shape (n,)
             0 if hardly any; NaN for a spectrum noisier than any that it was measured on.
         """
-        noise, found = np.asarray(log_noise, np.float64), energy(logits)
-        quantiles = np.array(self.energies)
+        noise, found = np.asarray(log_noise, np.float64), energy_score(logits)
+        quantiles = np.array(self.energy_scores)
         places = np.interp(noise, self.log_noise, np.arange(len(quantiles)))
         below = np.minimum(places.astype(int), max(len(quantiles) - 2, 0))
         above = np.minimum(below + 1, len(quantiles) - 1)
@@ -82,8 +81,8 @@ def _between(values: FloatArray, quantiles: FloatArray) -> npt.NDArray[np.float6
     return np.where(place == 0, 0.0, shares[low] + part * (shares[high] - shares[low]))
 
 
-def familiar(logits: FloatArray, log_noise: FloatArray) -> Familiar:
-    """Take the energies of known spectra.
+def known_scores(logits: FloatArray, log_noise: FloatArray) -> KnownScores:
+    """Take the energy scores of known spectra.
 
     Parameters
     ----------
@@ -93,12 +92,12 @@ def familiar(logits: FloatArray, log_noise: FloatArray) -> Familiar:
 
     Returns
     -------
-    Familiar
+    KnownScores
     """
-    noise, found = np.asarray(log_noise, np.float64), energy(logits)
+    noise, found = np.asarray(log_noise, np.float64), energy_score(logits)
     order = np.argsort(noise, kind="stable")
     groups = np.array_split(order, max(len(order) // _TOGETHER, 1))
-    return Familiar(
+    return KnownScores(
         tuple(float(noise[group].mean()) for group in groups),
         tuple(tuple(np.quantile(found[group], _SHARES).tolist()) for group in groups),
         float(noise.max()),

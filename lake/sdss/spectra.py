@@ -13,10 +13,10 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from lake import contracts
+from lake.columns import Columns
 from lake.errors import InputError
 from lake.formats.fits import FitsFile
 from lake.formats.fits_header import BLOCK
@@ -114,21 +114,10 @@ def read_spectrum(source: Source) -> pa.Table:
     found = records(file, bytes(data))[TABLE]
     values = columns(found)[TABLE]
     values["wavelength"] = [each.spectrum.grid.wavelengths(each.pixels.size) for each in found]
-    fields = [
-        field for field in contracts.table(TABLE).schema()
-        if field.name not in ("release", "file_sha256")
-    ]  # fmt: skip
-    arrays = [
-        pa.array([_native(value) for value in values.get(field.name, [None] * len(found))],
-                 field.type)
-        for field in fields
-    ]  # fmt: skip
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _native(value: Any) -> Any:
-    """Arrow takes native byte order only."""
-    return value.astype(value.dtype.newbyteorder("=")) if isinstance(value, np.ndarray) else value
+    gathered = Columns(contracts.table(TABLE), "")
+    gathered.extend_columns(values, [""] * len(found))
+    table = pa.Table.from_batches(gathered.batches(), gathered.schema)
+    return table.drop_columns(["release", "file_sha256"])
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lake.columns import turned
+from lake.columns import by_column
 from lake.inputs import InputFile
 from lake.sdss.metadata import INTERNAL, Metadata
 from lake.sdss.pixels import Pixels
@@ -85,7 +85,7 @@ def columns(spectra: Sequence[Taken]) -> dict[str, _Columns]:
             "cd1_1": cd1_1,
             "n_pixels": [each.pixels.size for each in spectra],
             "wavelength": wavelength,
-            **turned([each.pixels.arrays for each in spectra]),
+            **by_column([each.pixels.arrays for each in spectra]),
         },
         "sdss.spectra_manifest": {
             **solution,
@@ -121,7 +121,7 @@ def columns(spectra: Sequence[Taken]) -> dict[str, _Columns]:
 
 def _metadata(spectra: Sequence[Taken]) -> _Columns:
     """Columns of `sdss.spectra_metadata`: of keywords, of pixels, and of the registration."""
-    found = turned([each.about.values for each in spectra])
+    found = by_column([each.about.values for each in spectra])
     common = [each.common for each in spectra]
     ends = [(each.spectrum.grid, *each.pixels.extent()) for each in spectra]
     return {

@@ -92,10 +92,10 @@ def test_what_was_never_learnt_is_unlike_all_classes(model):
 
 def test_a_model_of_before_knows_nothing_of_novelty(model, tmp_path):
     directory = tmp_path / "old"
-    replace(model, familiar=None).save(tmp_path)
+    replace(model, known_scores=None).save(tmp_path)
     (path,) = tmp_path.glob("*.json")
     content = json.loads(path.read_text())
-    del content["model"]["familiar"]
+    del content["model"]["known_scores"]
     identifier = content_id(canonical_json(content["model"]))
     directory.mkdir()
     (directory / f"{identifier}.json").write_text(json.dumps(content))
