@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from lake import contracts
 from lake.commit import only
 from lake.errors import InputError
+from lake.intake import left_out
 from lake.staging import Staged
 
 #: Rows that are compared in memory, at most; more of them DuckDB compares sooner.
@@ -70,7 +71,7 @@ def unique(
         f" TO {contracts.literal(str(target))} (COMPRESSION zstd)"
     )
     staged.path.unlink()
-    note = f"{count} rows left out: row {row} {text}" + (", and so on" if count > 1 else "")
+    note = left_out(count, f"row {row} {text}")
     return replace(staged, path=target, rows=staged.rows - count), note
 
 

@@ -93,6 +93,13 @@ def failure(error: Exception) -> str:
     return f"the reader failed: {type(error).__name__}: {error}"
 
 
+def left_out(number: int, first: str) -> str:
+    """Say why so many rows of a file are not taken; what is wrong with the first stands for all."""
+    return (
+        f"1 row left out: {first}" if number == 1 else f"{number} rows left out: {first}, and so on"
+    )
+
+
 def refused(record: Record, reason: str, read: int | None = None) -> Record:
     """Give the record of a file that is not taken, and why."""
     rows = record.rows_read if read is None else read

@@ -25,7 +25,7 @@ from lake.errors import InputError
 from lake.formats.source import Content, contents, load
 from lake.gathering import Gathering
 from lake.inputs import InputFile, RecordRole
-from lake.intake import Batch, failure, refused
+from lake.intake import Batch, failure, left_out, refused
 from lake.plan import Record
 from lake.staging import Stage
 from lake.store import Store
@@ -227,9 +227,11 @@ def _read(
             raise InputError(file.path, error.problem) from None
         rows = role.records(file, bytes(data))
         out = rows.get("rejected", ())
-        left_out = _left_out(out) if out else None
+        reason = None
+        if out:
+            reason = left_out(len(out), f"row {out[0]['file_row']}: {out[0]['reason']}")
         if not rows[role.table]:
-            raise InputError(file.path, left_out or "there is no row in it")
+            raise InputError(file.path, reason or "there is no row in it")
         if role.columns is None:
             _no_repeats(file, role, rows[role.table])
     except Exception as error:
@@ -237,14 +239,9 @@ def _read(
     gathering.extend(rows, file.sha256)
     number = len(rows[role.table])
     return replace(
-        record, file=file, status="committed", reason=left_out, rows_read=number + len(out),
+        record, file=file, status="committed", reason=reason, rows_read=number + len(out),
         rows_committed=number, rows_rejected=len(out),
     )  # fmt: skip
-
-
-def _left_out(rejected: Sequence[Mapping[str, Any]]) -> str:
-    first = f"row {rejected[0]['file_row']}: {rejected[0]['reason']}"
-    return f"{len(rejected)} rows left out: {first}" + (", and so on" if len(rejected) > 1 else "")
 
 
 def _no_repeats(

@@ -228,7 +228,7 @@ def test_bad_files_are_rejected_and_the_others_go_on(home, write):
     assert reasons(outcome) == {
         "worse.txt": "row 1: is worse than bad",
         "empty.txt": "the file is empty",
-        "all bad.txt": "1 rows left out: row 1: it is bad",
+        "all bad.txt": "1 row left out: row 1: it is bad",
         "crash.txt": "the reader failed: KeyError: 'size'",
         "type.txt": "sdss.spectra, column 'n_pixels': 'many' is not of type int32",
         "null.txt": "sdss.spectra, column 'spec_id': null, but this column must have a value",

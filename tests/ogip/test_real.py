@@ -62,7 +62,7 @@ def test_every_ogip_file_is_taken_and_nothing_else(ingested, folder):
     assert len(outcome.committed) + len(reasons) + equal == len(there)
     partly = {r.file.path.name: r.reason for r in outcome.partly_rejected}
     assert partly == {
-        "glg_cspec_n3_bn080916009_v01.pha": "1 rows left out: row 3: HDU 2, row 1146: EXPOSURE is"
+        "glg_cspec_n3_bn080916009_v01.pha": "1 row left out: row 3: HDU 2, row 1146: EXPOSURE is"
         " -0.0144027 s, expected a positive time"
     }
     # Told apart by astropy, as files that hold the columns of a kind.

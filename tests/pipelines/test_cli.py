@@ -184,7 +184,7 @@ def test_rows_that_are_left_out_are_listed(lacus, tmp_path):
     lacus("add", "csc", "R1", "detections", file, "-o", "duplicates=first", home=home)
     result = lacus("run", "csc.detections", home=home)
     assert result.exit_code == 3
-    assert f"! rejected in part: {file}: 1 rows left out: row 3 repeats" in result.stderr
+    assert f"! rejected in part: {file}: 1 row left out: row 3 repeats" in result.stderr
 
 
 def test_nothing_is_made_of_bad_inputs_alone(lacus, tmp_path):

@@ -191,7 +191,7 @@ def test_a_file_of_which_some_spectra_are_rejected_is_named(lacus, tmp_path):
     result = lacus("preprocess", part, "-o", tmp_path / "spectra.parquet")
     assert result.exit_code == 3
     text = result.stderr.replace("\n", " ")
-    assert f"rejected in part: {part}: 1 rows left out: row 2: " in text
+    assert f"rejected in part: {part}: 1 row left out: row 2: " in text
 
 
 @pytest.mark.parametrize("mission", ["csc", "sdss"])
