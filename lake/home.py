@@ -31,6 +31,7 @@ class Home:
         self._sources = SourcesFile(self.sources_file)
         self.models = self.root / "models"
         self.products = self.root / "products"
+        self.pinned = self.root / "pinned"
         self.dagster = self.root / "dagster"
         self.store = Store(self.root / "lake")
 

@@ -116,8 +116,26 @@ class Store(Writing):
                     left.path.unlink(missing_ok=True)
         return commit.snapshot
 
-    def pin(self, name: str, snapshot: int | None = None) -> int:
+    def pin(
+        self,
+        name: str,
+        snapshot: int | None = None,
+        keep: Callable[[Commit, int], None] | None = None,
+    ) -> int:
         """Name a snapshot, the present one by default, and keep it from every clean-up.
+
+        Parameters
+        ----------
+        name : str
+        snapshot : int, optional
+        keep : callable, optional
+            Called with the commit and the snapshot before it is pinned, while no clean-up can run:
+            see `lake.pins`.
+
+        Returns
+        -------
+        int
+            The snapshot.
 
         Raises
         ------
@@ -136,6 +154,8 @@ class Store(Writing):
             there = "SELECT count(*) FROM lake.snapshots() WHERE snapshot_id = ?"
             if not only(commit.connection.execute(there, [chosen]).fetchone()):
                 raise UsageError(f"there is no snapshot {chosen} any more")
+            if keep is not None:
+                keep(commit, chosen)
             commit.insert("meta.pins", [row])
         return chosen
 

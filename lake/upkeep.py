@@ -19,7 +19,7 @@ from pathlib import Path
 
 import duckdb
 
-from lake import compaction, contracts
+from lake import compaction, contracts, pins
 from lake.commit import now
 from lake.compaction import Group
 from lake.errors import UsageError
@@ -70,7 +70,7 @@ SELECT path, since, until FROM numbers WHERE number > 0
 
 @dataclass(frozen=True)
 class Leaving:
-    """A file that goes: why (data, orphan, staged, partial, product), and its size in bytes."""
+    """A file that goes: why (data, orphan, staged, partial, product, copy), and its bytes."""
 
     kind: str
     path: Path
@@ -153,8 +153,8 @@ def clean(home: Home, older_than: timedelta, *, dry_run: bool = False) -> Cleanu
     with store.locked() if alone else contextlib.nullcontext():
         # What is present when the clean-up begins stays until the next one.
         old = [s for s in store.snapshots() if s.time <= limit and s.id < present]
-        pins = {s for (s,) in store.sql("SELECT snapshot FROM meta.pins").fetchall()}
-        leaving = [s for s in old if s.id not in pins]
+        pinned = {s for (s,) in store.sql("SELECT snapshot FROM meta.pins").fetchall()}
+        leaving = [s for s in old if s.id not in pinned]
         unnamed = _unnamed(home, leaving)
         if dry_run:
             files = _unneeded(store, leaving)
@@ -163,12 +163,13 @@ def clean(home: Home, older_than: timedelta, *, dry_run: bool = False) -> Cleanu
             files = _expire(store, leaving)
         files += _orphans(store) + staged + _partials(home)
         files += _products(home, unnamed, limit.timestamp())
+        files += [Leaving("copy", path, _size(path)) for path in pins.unneeded(home, pinned)]
         if not dry_run:
             for file in files:
                 file.path.unlink(missing_ok=True)
                 _prune(home, file.path.parent)
             _remember(store, [path for path in unnamed if (home.root / path).exists()])
-    return Cleanup(leaving, [s for s in old if s.id in pins], files, groups)
+    return Cleanup(leaving, [s for s in old if s.id in pinned], files, groups)
 
 
 def _expire(store: Store, leaving: Sequence[Snapshot]) -> list[Leaving]:
@@ -231,10 +232,10 @@ def _orphans(store: Store) -> list[Leaving]:
 
 
 def _partials(home: Home) -> list[Leaving]:
-    """Products and models of which killed writers left a part."""
+    """Products, copies of them, and models of which killed writers left a part."""
     return [
         Leaving("partial", path, _size(path))
-        for folder in (home.models, home.products)
+        for folder in (home.models, home.products, home.pinned)
         for path in partials(folder)
         if is_abandoned(path)
     ]
@@ -306,7 +307,7 @@ def _remember(store: Store, paths: Sequence[str]) -> None:
 
 def _prune(home: Home, folder: Path) -> None:
     """Remove a folder that has become empty, and those above it, below the lake and products."""
-    tops = (home.store.data, home.products, home.models)
+    tops = (home.store.data, home.products, home.models, home.pinned)
     while any(folder != top and folder.is_relative_to(top) for top in tops):
         try:
             folder.rmdir()

@@ -80,12 +80,23 @@ def _grown(change: Change) -> str:
 def pin(home: lake.Home, name: str, snapshot: int | None) -> None:
     """Name a snapshot, the present one by default: a paper cites the name.
 
-    No clean-up takes a pinned snapshot, nor anything that it needs.
+    No clean-up takes a pinned snapshot, nor anything that it needs. Its products (figures, region
+    tables) are copied, with their checksums: the next run writes them anew in their place.
     """
+    from lake import pins
+
     with _renewal_told(home):
-        chosen = home.store.pin(name, snapshot)
-    show.done(f"{name} is snapshot {chosen}")
-    print(chosen)
+        found = pins.pin(home, name, snapshot)
+    show.done(f"{name} is snapshot {found.snapshot}")
+    if found.kept:
+        show.done(f"{show.count(len(found.kept), 'product')} of it: {found.folder}")
+    if found.lost:
+        show.warn(
+            f"{show.count(len(found.lost), 'product')} written anew since snapshot"
+            f" {found.snapshot}, and not kept: {', '.join(found.lost[:3])}"
+            f"{', ...' if len(found.lost) > 3 else ''}"
+        )
+    print(found.snapshot)
 
 
 @click.command(
@@ -96,7 +107,7 @@ def pin(home: lake.Home, name: str, snapshot: int | None) -> None:
 @in_home
 @click.argument("name")
 def unpin(home: lake.Home, name: str) -> None:
-    """Take a pin away: the next clean-up may take its snapshot."""
+    """Take a pin away: the next clean-up may take its snapshot, and the copies of its products."""
     _lake(home)
     with _renewal_told(home):
         snapshot = home.store.unpin(name)

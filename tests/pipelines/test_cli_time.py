@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import lake
+from lake.whole import write_whole
 from pipelines import jobs
 from pipelines.partitions import RELEASES
 
@@ -136,6 +137,25 @@ def test_a_lake_of_other_contracts_is_read_and_migrated_on_demand(tiny_home, lac
     assert "former" not in home.sql("FROM csc.detections").columns
     assert lacus("pin", "x", home=tiny_home).exit_code == 0
     assert "is in line" in lacus("migrate", home=tiny_home).stderr
+
+
+def test_pinning_tells_which_products_are_kept(tiny_home, lacus):
+    home = lake.open(tiny_home)
+    file = home.products / "csc" / "R1" / "figure.svg"
+    write_whole(file, "as published")
+    with home.store.commit("a figure") as commit:
+        commit.insert("meta.products", [home.product(file, "csc", "R1", "figure")])
+    made = home.store.snapshot()
+    kept = lacus("pin", "paper", home=tiny_home)
+    copy = home.pinned / str(made) / "csc" / "R1" / "figure.svg"
+    assert kept.stdout == f"{made}\n"
+    assert f"1 product of it: {home.pinned / str(made)}" in kept.stderr.replace("\n", "")
+    assert copy.read_text() == "as published"
+    write_whole(file, "as it is now")
+    copy.unlink()
+    late = lacus("pin", "late", made, home=tiny_home)
+    told = f"1 product written anew since snapshot {made}, and not kept: csc/R1/figure.svg"
+    assert told in " ".join(late.stderr.split())
 
 
 @pytest.mark.parametrize(
