@@ -187,6 +187,22 @@ def test_rates_become_counts_with_the_errors_of_the_file(tables):
     np.testing.assert_allclose(net, [0, 10, 20], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("poisserr", "stat_err", "expected"),
+    [
+        (True, [0.0] * 3, [2, 3, 0]),
+        (None, [0.0] * 3, [2, 3, 0]),
+        (False, [0.0] * 3, [0, 0, 0]),
+        (True, [0.0, 3.0, 0.0], [0, 3, 0]),
+    ],
+)
+def test_errors_of_nothing_throughout_are_none(tables, poisserr, stat_err, expected):
+    row = {"counts": [4.0, 9.0, 0.0], "poisserr": poisserr, "stat_err": stat_err}
+    spectra(tables, row, row)
+    error, background_error = columns(tables, "counts_error", "background_error")
+    assert error == background_error == expected
+
+
 def test_an_unknown_background_spoils_its_own_channels_only(tables):
     spectra(
         tables,
