@@ -280,6 +280,18 @@ def test_energies_may_be_those_of_the_file_itself_and_fall(tables):
     assert columns(tables, "net_rate_kev") == [[0.01, 0.01, 0.02]]
 
 
+def test_energies_of_a_grating_spectrum_without_a_response_follow_from_its_wavelengths(tables):
+    bins = {"bin_lo": [21.0, 20.0, 10.0], "bin_hi": [22.0, 21.0, 20.0]}
+    insert(tables, "ogip.spectra", [{"spec_id": "s", "counts": [1.0] * 3} | bins])
+    hc = 12.398419843320026
+    low, high = columns(tables, "e_min", "e_max")
+    np.testing.assert_allclose(low, [hc / 22, hc / 21, hc / 20], rtol=1e-15)
+    np.testing.assert_allclose(high, [hc / 21, hc / 20, hc / 10], rtol=1e-15)
+    spectra(tables, {"spec_id": "t", "counts": [1.0] * 3} | bins)
+    tables.execute("UPDATE ogip.pairs SET spec_id = 't'")
+    assert columns(tables, "e_min", spec_id="t") == [[0.5, 1.2, 2.0]]
+
+
 @pytest.mark.parametrize("exposure", [None, 0.0, -5.0])
 def test_without_an_exposure_there_are_counts_and_no_rates(tables, exposure):
     spectra(tables, {"counts": [4.0] * 3, "exposure": exposure})
