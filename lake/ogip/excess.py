@@ -14,7 +14,7 @@ from lake.ogip.limits import (
 FloatArray = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.9
-# Counts and errors count as whole, or as Poissonian, within this.
+# Errors count as Poissonian within this.
 _CLOSE = 1e-6
 
 
@@ -25,7 +25,7 @@ def net_count_limits(sums: pa.Table) -> pa.Table:
     ----------
     sums : pyarrow.Table
         Columns spec_id, content (of ogip.spectra), file_sha256, and of ogip.good_counts: counts,
-        off_counts, alpha, background, background_error, background_poisson_error.
+        counts_error, off_counts, alpha, background, background_error, background_poisson_error.
 
     Returns
     -------
@@ -36,16 +36,20 @@ def net_count_limits(sums: pa.Table) -> pa.Table:
     -----
     A background whose error is that of its counts was counted; another has an error of its own
     (a fit, a rate), which stands for (background / error)^2 counts where it is integrated out.
+    So is it with the counts: if they have an error of their own and are not whole (a flux that was
+    fitted to the shadow of a mask), nothing was counted.
     """
-    counts, off, alpha, background, error, poisson = (
+    counts, counts_error, off, alpha, background, error, poisson = (
         sums[name].to_numpy().astype(np.float64, copy=False)
         for name in (
-            "counts", "off_counts", "alpha", "background", "background_error",
+            "counts", "counts_error", "off_counts", "alpha", "background", "background_error",
             "background_poisson_error",
         )
     )  # fmt: skip
     is_count = np.isfinite(counts) & (counts >= 0)
     is_count &= sums["content"].to_numpy(zero_copy_only=False) != "NET"
+    root = np.sqrt(np.where(is_count, counts, np.nan))
+    is_count &= _whole(counts) | (np.abs(counts_error - root) <= _CLOSE * (1 + root))
     measured = is_count & (background >= 0) & (alpha > 0) & (error >= 0)
     counted = measured & (np.abs(error - poisson) <= _CLOSE * (1 + poisson)) & (off >= 0)
     fitted = measured & ~counted
@@ -85,9 +89,13 @@ def _estimated(
 ) -> FloatArray:
     """Upper limits with the background integrated out, NaN where they cannot be had."""
     found = np.full(len(counts), np.nan)
-    whole = np.abs(counts - np.round(counts)) <= _CLOSE
-    for i in np.flatnonzero(measured & whole & np.isfinite(off) & (alpha > 0)).tolist():
+    for i in np.flatnonzero(measured & _whole(counts) & np.isfinite(off) & (alpha > 0)).tolist():
         found[i] = net_counts_upper_limit_estimated(
             round(counts[i]), float(off[i]), float(alpha[i]), CONFIDENCE
         )
     return found
+
+
+def _whole(counts: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether sums are whole numbers, so far as rates in single precision leave them so."""
+    return np.abs(counts - np.round(counts)) <= 1e-6 + 1e-7 * counts

@@ -74,7 +74,7 @@ def spectrum_counts(
     spectrum : Spectrum
         Rates are multiplied by the exposure.
     poisson : {'sqrt', 'gehrels'}
-        Error of the counts where the file gives none.
+        Error of the counts where the file gives none, or 0 for all unless POISSERR is F.
 
     Returns
     -------
@@ -89,6 +89,8 @@ def spectrum_counts(
     seconds = _exposure(spectrum, "spectrum") if spectrum.quantity == "RATE" else 1.0
     counts = spectrum.values * seconds
     given = spectrum.stat_err
+    if given is not None and spectrum.poisserr is not False and not given.any():
+        given = None  # as the keyword STAT_ERR = 0: dmgroup writes a column of zeros
     error = poisson_error(counts, poisson) if given is None else given * seconds
     return counts, total_error(counts, error, spectrum.sys_err)
 

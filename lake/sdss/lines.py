@@ -140,8 +140,9 @@ def find_features(
     around it: what is left between the lines of a cool star is no emission.
     Equivalent widths are integrals of 1 - flux over one and a half widths to either side, no
     farther than the levels that the prominence is counted from: of a line with broad wings that
-    is less than the whole (nine tenths of a Voigt profile of equal parts). A continuum that was
-    fitted to the spectrum dips at the line; what is found is freed of its own dip.
+    is less than the whole (nine tenths of a Voigt profile of equal parts). Emission lines side by
+    side part at the valley between them; absorption lines lie on the wings of others. A continuum
+    that was fitted to the spectrum dips at the line; what is found is freed of its own dip.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def find_features(
     np.divide(noise, total, out=noise, where=total > 0)
     noise = np.hypot(noise, settings.floor)
     noise[total <= 0] = np.inf
-    found = [_extremes(sign * smooth, noise, settings) for sign in (1.0, -1.0)]
+    found = [_extremes(sign * smooth, noise, settings, apart=sign < 0) for sign in (1.0, -1.0)]
     row, peak, prominence, left, right, low, high = (
         np.concatenate(parts) for parts in zip(*found, strict=True)
     )
@@ -218,8 +219,10 @@ def find_features(
     )
 
 
-def _extremes(values: FloatArray, noise: FloatArray, settings: Settings) -> tuple[npt.NDArray, ...]:
-    """Find peaks of all rows at once.
+def _extremes(
+    values: FloatArray, noise: FloatArray, settings: Settings, *, apart: bool
+) -> tuple[npt.NDArray, ...]:
+    """Find peaks of all rows at once; those set apart do not reach beyond the next valley.
 
     Returns
     -------
@@ -246,6 +249,13 @@ def _extremes(values: FloatArray, noise: FloatArray, settings: Settings) -> tupl
     _, _, left, right = peak_widths(flat, peaks, rel_height=0.5, prominence_data=data)
     row = peaks // (size + 1)
     start = row * (size + 1)
+    if apart:
+        _, low, high = data
+        beside, rise = row[1:] == row[:-1], np.diff(flat[peaks])
+        # The base of the lower of two neighbours is the valley between them.
+        np.minimum(high[:-1], low[1:], out=high[:-1], where=beside & (rise < 0))
+        np.maximum(low[1:], high[:-1], out=low[1:], where=beside & (rise > 0))
+        left, right = (np.clip(place, low, high) for place in (left, right))
     # Places within a row to a millionth of a pixel, which is what its place in `flat` leaves.
     left, right = (np.round(place - start, 6) for place in (left, right))
     return row, peaks - start, data[0], left, right, data[1] - start, data[2] - start

@@ -147,7 +147,7 @@ def pairs(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> C
 @derived(
     tables=["ogip.net_count_limits"],
     reads=["ogip.good_counts", "ogip.spectra", "ogip.effective_area", "ogip.responses"],
-    version="1",
+    version="2",
     checks=[LIMITS],
 )
 def limits(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:

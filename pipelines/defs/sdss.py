@@ -128,7 +128,7 @@ def preprocessing(context: dg.AssetExecutionContext, home: lake.Home, release: s
 @derived(
     tables=["sdss.spectral_lines"],
     reads=["sdss.preprocessed_spectra", "sdss.line_list"],
-    version="3",
+    version="4",
 )
 def lines_found(context: dg.AssetExecutionContext, home: lake.Home, release: str) -> Computed:
     """Find emission and absorption features, and match them with the line list."""

@@ -1,5 +1,5 @@
 -- One row per spectrum and channel: counts with their error, energies, and what the background leaves.
--- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; that of a grating spectrum is the sum of its columns above and below it. Where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file: channel by channel where spectrum and response have as many, numbered one after the other from whatever number, else by number.
+-- A rate is multiplied by the exposure. Errors are those of the file, else the root of the counts, also where STAT_ERR is 0 throughout and POISSERR is not F; a systematic error is added in quadrature. The background is scaled by exposure, BACKSCAL and AREASCAL; that of a grating spectrum is the sum of its columns above and below it. Where the pair has none, nothing is subtracted, and where it is not known in a channel (marked as bad, or of other channels), net values are null. Energies are those of the paired response, else of the file (EBOUNDS, or the wavelengths of a grating spectrum): channel by channel where spectrum and response have as many, numbered one after the other from whatever number, else by number.
 -- Source: OGIP/92-007 and 92-007a; XSPEC manual, chapter 2; the CIAO script tg_bkg (backgrounds of gratings).
 -- key: release, spec_id, position
 -- columns:
@@ -47,7 +47,8 @@ WITH paired AS (
                 TRUE
             )
         ) AS fits,
-        s.channel, s.stat_err, s.sys_err, s.quality, s.grouping,
+        s.channel, s.sys_err, s.quality, s.grouping,
+        CASE WHEN s.poisserr IS FALSE OR list_max(s.stat_err) <> 0 THEN s.stat_err END AS stat_err,
         coalesce(s.first_channel, r.first_channel) AS first_channel,
         coalesce(s.counts, s.rate) AS found,
         CASE
@@ -59,13 +60,20 @@ WITH paired AS (
                 lambda i: s.background_up[i] + s.background_down[i]
             )
         END AS b_found,
-        s.areascal_channel, s.backscal_channel, b.stat_err AS b_stat_err, b.sys_err AS b_sys_err,
-        b.quality AS b_quality,
+        s.areascal_channel, s.backscal_channel,
+        CASE WHEN b.poisserr IS FALSE OR list_max(b.stat_err) <> 0 THEN b.stat_err END
+            AS b_stat_err,
+        b.sys_err AS b_sys_err, b.quality AS b_quality,
         CASE WHEN in_columns THEN s.areascal_channel ELSE b.areascal_channel END
             AS b_areascal_channel,
         b.backscal_channel AS b_backscal_channel, range(1, s.n_channels + 1) AS positions,
-        e.e_min AS e_mins, e.e_max AS e_maxs,
+        -- 12.398... keV Angstrom is h c.
+        coalesce(e.e_min, list_transform(s.bin_hi, lambda w: 12.398419843320026 / nullif(w, 0)))
+            AS e_mins,
+        coalesce(e.e_max, list_transform(s.bin_lo, lambda w: 12.398419843320026 / nullif(w, 0)))
+            AS e_maxs,
         CASE
+            WHEN e.channel IS NULL THEN range(1, s.n_channels + 1)
             WHEN e.n_channels = s.n_channels
                 AND e.channel = range(e.channel[1], e.channel[1] + e.n_channels)
                 AND coalesce(

@@ -11,8 +11,9 @@ from lake.ogip.limits import (
 )
 
 COUNTED = {
-    "spec_id": "a", "content": "TOTAL", "file_sha256": "f", "counts": 30.0, "off_counts": 100.0,
-    "alpha": 0.1, "background": 10.0, "background_error": 1.0, "background_poisson_error": 1.0,
+    "spec_id": "a", "content": "TOTAL", "file_sha256": "f", "counts": 30.0,
+    "counts_error": 30**0.5, "off_counts": 100.0, "alpha": 0.1, "background": 10.0,
+    "background_error": 1.0, "background_poisson_error": 1.0,
 }  # fmt: skip
 
 
@@ -75,9 +76,16 @@ def test_what_is_no_count_has_no_limit(changes):
 
 
 def test_counts_that_are_not_whole_have_a_limit_for_a_known_background_only():
-    row = of(counts=30.4)
+    row = of(counts=30.4, counts_error=30.4**0.5)
     assert of()["upper_limit_90"] < row["upper_limit_90"] < of(counts=31.0)["upper_limit_90"]
     assert row["upper_limit_90_estimated"] is None
+
+
+@pytest.mark.parametrize(("counts", "counted"), [(587036.467, False), (587036.0003, True)])
+def test_numbers_with_an_error_of_their_own_are_counts_if_they_are_whole(counts, counted):
+    row = of(counts=counts, counts_error=21195.4)
+    columns = ("upper_limit_90", "upper_limit_90_estimated", "significance", "significance_from")
+    assert {row[column] is not None for column in columns} == {counted}
 
 
 def test_no_counts_off_the_source_are_still_a_measurement():

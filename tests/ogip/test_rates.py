@@ -51,6 +51,20 @@ def test_errors_of_the_file_come_before_those_of_poisson():
     assert error.tolist() == [3]
 
 
+@pytest.mark.parametrize(
+    ("poisserr", "stat_err", "expected"),
+    [
+        (True, [0, 0], [3, 4]),
+        (None, [0, 0], [3, 4]),
+        (False, [0, 0], [0, 0]),  # known exactly, if the file says so
+        (True, [0, 4], [0, 4]),
+    ],
+)
+def test_errors_of_nothing_throughout_are_none(poisserr, stat_err, expected):
+    _, error = spectrum_counts(spectrum([9, 16], stat_err=stat_err, poisserr=poisserr))
+    assert error.tolist() == expected
+
+
 def test_rates_become_counts_with_their_errors():
     counts, error = spectrum_counts(
         spectrum([0.5, 2], exposure=8, quantity="RATE", stat_err=[0.125, 0.25], sys_err=[0, 0.5])

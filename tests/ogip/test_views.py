@@ -187,6 +187,22 @@ def test_rates_become_counts_with_the_errors_of_the_file(tables):
     np.testing.assert_allclose(net, [0, 10, 20], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("poisserr", "stat_err", "expected"),
+    [
+        (True, [0.0] * 3, [2, 3, 0]),
+        (None, [0.0] * 3, [2, 3, 0]),
+        (False, [0.0] * 3, [0, 0, 0]),
+        (True, [0.0, 3.0, 0.0], [0, 3, 0]),
+    ],
+)
+def test_errors_of_nothing_throughout_are_none(tables, poisserr, stat_err, expected):
+    row = {"counts": [4.0, 9.0, 0.0], "poisserr": poisserr, "stat_err": stat_err}
+    spectra(tables, row, row)
+    error, background_error = columns(tables, "counts_error", "background_error")
+    assert error == background_error == expected
+
+
 def test_an_unknown_background_spoils_its_own_channels_only(tables):
     spectra(
         tables,
@@ -262,6 +278,18 @@ def test_energies_may_be_those_of_the_file_itself_and_fall(tables):
     insert(tables, "ogip.ebounds", [{"ebounds_id": "own"} | falling])
     assert columns(tables, "e_min", "e_max") == [[2.0, 1.0, 0.5], [3.0, 2.0, 1.0]]
     assert columns(tables, "net_rate_kev") == [[0.01, 0.01, 0.02]]
+
+
+def test_energies_of_a_grating_spectrum_without_a_response_follow_from_its_wavelengths(tables):
+    bins = {"bin_lo": [21.0, 20.0, 10.0], "bin_hi": [22.0, 21.0, 20.0]}
+    insert(tables, "ogip.spectra", [{"spec_id": "s", "counts": [1.0] * 3} | bins])
+    hc = 12.398419843320026
+    low, high = columns(tables, "e_min", "e_max")
+    np.testing.assert_allclose(low, [hc / 22, hc / 21, hc / 20], rtol=1e-15)
+    np.testing.assert_allclose(high, [hc / 21, hc / 20, hc / 10], rtol=1e-15)
+    spectra(tables, {"spec_id": "t", "counts": [1.0] * 3} | bins)
+    tables.execute("UPDATE ogip.pairs SET spec_id = 't'")
+    assert columns(tables, "e_min", spec_id="t") == [[0.5, 1.2, 2.0]]
 
 
 @pytest.mark.parametrize("exposure", [None, 0.0, -5.0])

@@ -92,6 +92,27 @@ def test_emission_has_negative_width_and_forbidden_lines_emit_only():
     assert absorption["lambda_rest_A"] is None
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        {"[S II] 6716": 20.0, "[S II] 6730": 16.6},
+        {"[S II] 6716": 4.0, "[S II] 6730": 5.0},
+        {"H alpha": 32.0, "[N II] 6583": 11.0},
+    ],
+)
+def test_emission_lines_side_by_side_are_measured_apart(lines):
+    rest = {row["transition"]: row["lambda_rest_A"] for row in line_list().to_pylist()}
+    flux, ivar, valid = flat(sn=200)
+    for name, width in lines.items():
+        flux += width / (3 * np.sqrt(2 * np.pi)) * profile(rest[name], 3.0)
+    found = find_lines(table(*normalised(flux, ivar, valid))).to_pylist()
+    found = {row["transition"]: row for row in found if row["kind"] == "emission"}
+    assert set(found) == set(lines)
+    for name, width in lines.items():
+        assert found[name]["equivalent_width_A"] == pytest.approx(-width, rel=0.1)
+        assert abs(found[name]["velocity_offset_kms"]) < 100
+
+
 def test_the_error_is_the_scatter_of_the_width():
     flux, ivar, valid = flat(300, sn=20, seed=4)
     flux -= 0.5 * profile(5300.0, 6.0)
