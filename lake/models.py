@@ -269,10 +269,9 @@ def _leaves(node: Any) -> Iterator[tuple[str, str]]:
     from sqlglot import exp
 
     if not node.downstream and isinstance(node.expression, exp.Table):
-        yield (
-            f"{node.expression.db}.{node.expression.name}",
-            node.name.rsplit(".", 1)[-1].strip('"'),
-        )
+        # A column's own name may have a dot, too.
+        column = exp.to_column(node.name, dialect="duckdb").name
+        yield f"{node.expression.db}.{node.expression.name}", column
     for child in node.downstream:
         yield from _leaves(child)
 

@@ -137,6 +137,18 @@ def test_trace_tells_passed_from_computed():
         models.trace("SELECT q FROM a.t", schema)
 
 
+def test_names_may_have_dots_and_quotes():
+    schema = {"a.t": ["ra", "err.ra", "flag.1", 'q"u']}
+    traced = models.trace('SELECT *, "err.ra" AS e FROM a.t', schema)
+    assert traced == {
+        "ra": ((("a.t", "ra"),), True),
+        "err.ra": ((("a.t", "err.ra"),), True),
+        "flag.1": ((("a.t", "flag.1"),), True),
+        'q"u': ((("a.t", 'q"u'),), True),
+        "e": ((("a.t", "err.ra"),), True),
+    }
+
+
 def test_names_keep_their_case():
     """The parser has names in lower case; what is declared as lambda_rest_A stays that."""
     schema = {"sdss.line_list": ["release", "lambda_rest_A"]}

@@ -24,7 +24,7 @@ READERS = {
     ("ogip", "spectra"): (4, "f90cef9298b66dd3"),
     ("sdss", "spectra"): (4, "ab3b1d7b680b273f"),
     ("sdss", "labels"): (2, "b05cb8caa082abdb"),
-    ("xmm", "masks"): (4, "a9ffe5a0852418c4"),
+    ("xmm", "masks"): (5, "1937d0a36637e198"),
     ("xmm", "images"): (4, "a303f099036dd40b"),
     ("xmm", "control"): (3, "5356c22e9cbac428"),
 }

@@ -37,7 +37,7 @@ ROLES = {
         records=mask_rows.records,
         suffixes=(".fits", ".fit", ".fts", ".reg", ".csv", ".ecsv"),
         options=mask_rows.OPTIONS,
-        version=4,
+        version=5,
     ),
     "images": RecordRole(
         name="images",

@@ -39,15 +39,15 @@ def contains(regions: Regions | Source, x: npt.ArrayLike, y: npt.ArrayLike) -> F
     # Points in the order of x, so that a region looks only at those within its reach.
     order = np.argsort(x, kind="stable")
     xs, ys = x[order], y[order]
-    # Component 0 has what holds for all others; alone it is one like any other.
-    components = np.unique(regions.component)
+    # Component 0 is what is cut out of all others; else it is one like any other.
     common = np.flatnonzero(regions.component == 0)
-    own = [c for c in components.tolist() if c != 0] or [0]
+    if len(common) == len(regions) or regions.include[common].any():
+        common = common[:0]
     selected = np.zeros(len(x), bool)
-    for component in own:
+    for component in np.unique(np.delete(regions.component, common)).tolist():
         rows = np.flatnonzero(regions.component == component)
         selected |= _all_of(regions, rows, xs, ys)
-    if own != [0] and len(common):
+    if len(common):
         selected &= _all_of(regions, common, xs, ys)
     out = np.empty(len(x), bool)
     out[order] = selected

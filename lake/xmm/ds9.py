@@ -13,7 +13,7 @@ import numpy as np
 from lake.errors import InputError
 from lake.formats.source import Source, label, load
 from lake.xmm.shapes import SHAPES, Regions, make, turnable
-from lake.xmm.sky import Floats, directions
+from lake.xmm.sky import Floats, directions, standard_coordinates
 
 #: Coordinate systems on the sky and the names that astropy has for them; ICRS and FK5 agree to
 #: 0.03 arcsec, less than any mask needs.
@@ -220,11 +220,15 @@ def _sides(place: Floats, lengths: list[float], angle: float, on_sky: bool) -> l
         (-(wide + w) / 4, 0.0, [(wide - w) / 2, h]),
     ):
         x, y = c * across - s * along, s * across + c * along
+        centre, turned = place[0] + (x, y), angle
         if on_sky:
-            centre = np.stack(directions(-x / 3600, y / 3600, place[0, 0], place[0, 1]))
-        else:
-            centre = place[0] + (x, y)
-        found.append(("ROTBOX", centre.reshape(1, 2), size, [angle]))
+            # North of a side is not that of the middle: its axis is followed both ways.
+            step = np.array([0.0, 60.0, -60.0])
+            ra, dec = directions(-(x + c * step) / 3600, (y + s * step) / 3600, *place[0])
+            xi, eta = standard_coordinates(ra[1:], dec[1:], ra[0], dec[0])
+            centre = np.array([ra[0], dec[0]])
+            turned = float(np.degrees(np.arctan2(eta[0] - eta[1], xi[1] - xi[0])))
+        found.append(("ROTBOX", centre.reshape(1, 2), size, [turned]))
     return found
 
 

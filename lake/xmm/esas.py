@@ -331,8 +331,14 @@ def _corners(corners: Floats, count: int | None) -> Floats:
 def _sky(hdu: HDU, columns: dict[str, str], axes: tuple[str, str]) -> SkyPixels | None:
     numbers = [hdu.schema.names.index(columns[a]) + 1 for a in axes]
     values = [hdu.header.get(f"{k}{n}") for k in ("TCRVL", "TCRPX", "TCDLT") for n in numbers]
-    kinds = [str(hdu.header.get(f"TCTYP{n}", "")) for n in numbers]
-    if any(v is None for v in values) or not all(k.endswith("-TAN") for k in kinds):
+    kinds = [str(hdu.header.get(f"TCTYP{n}", "")).strip() for n in numbers]
+    if any(v is None for v in values) or not all(kinds):
         return None
     ra, dec, x_ref, y_ref, x_step, y_step = (float(v) for v in values)
+    if kinds != ["RA---TAN", "DEC--TAN"] or not x_step < 0 < y_step:
+        raise InputError(
+            hdu.path, f"X and Y are {' and '.join(kinds)} in steps of {x_step} and {y_step} "
+            "degrees, expected RA---TAN to the west and DEC--TAN to the north",
+            f"HDU {hdu.index}",
+        )  # fmt: skip
     return SkyPixels(ra, dec, x_ref, y_ref, x_step, y_step)

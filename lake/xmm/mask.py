@@ -278,11 +278,22 @@ def _of_shapes(k: int, frame: Frame, regions: Regions, exclude: str) -> list[Par
             out.append(replace(kept, component=kept.component + 1))
         return [Part(k, "bkg", frame, concatenate(out))]
     # In one that is drawn, and in no hole.
-    parts = [drawn.as_included()]
-    for component in range(1, len(drawn) + 1):
-        hole = holes.as_excluded()
-        parts.append(replace(hole, component=np.full(len(holes), component)))
-    return [Part(k, "mask", frame, concatenate(parts))]
+    cut = replace(holes.as_excluded(), component=np.zeros(len(holes), np.int64))
+    return [Part(k, "mask", frame, _by_component(concatenate([drawn.as_included(), cut])))]
+
+
+def _by_component(regions: Regions) -> Regions:
+    """Regions of one component side by side, as CFITSIO needs them.
+
+    What is cut out of all components (component 0) is cut out of each of them.
+    """
+    common = regions.component == 0
+    others = np.unique(regions.component[~common])
+    if len(others) and not regions.include[common].any():
+        cut = regions.take(common)
+        each = [replace(cut, component=np.full(len(cut), c)) for c in others.tolist()]
+        regions = concatenate([regions.take(~common), *each])
+    return regions.take(np.argsort(regions.component, kind="stable"))
 
 
 def _table_mask(path: str, name: str, file: FitsFile) -> Mask:
@@ -290,6 +301,7 @@ def _table_mask(path: str, name: str, file: FitsFile) -> Mask:
     regions, frame, sky = read_hdu(file, find_hdu(file))
     if not len(regions):
         raise InputError(path, "its region table is empty")
+    regions = _by_component(regions)
     role = "mask" if regions.include.all() else "bkg"
     said: Frame = "det" if frame == "det" else "sky"
     if sky is not None and said == "sky":

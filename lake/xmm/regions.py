@@ -205,7 +205,8 @@ def placed(
     Yields
     ------
     Table
-        For each label and role, in sky pixels and in detector pixels.
+        For each label and role, in sky pixels and in detector pixels. Regions on the other side
+        of the sphere are left out; where no others are left, there is no table.
 
     Raises
     ------
@@ -234,9 +235,25 @@ def placed(
     ends = np.cumsum([0, *(len(p.regions) for p in mask.parts)])
     for part, first, last in zip(mask.parts, ends[:-1], ends[1:], strict=True):
         rows = np.arange(first, last)
+        rows = rows[_on_this_side(in_sky.take(rows))]
+        if not len(rows):
+            continue
         for frame, regions in (("sky", in_sky), ("det", in_det)):
             yield Table(part.label, part.role, "sky" if frame == "sky" else "det",
                         regions.take(rows))  # fmt: skip
+
+
+def _on_this_side(regions: Regions) -> npt.NDArray[np.bool_]:
+    """Which regions of a table stay without those that are on the other side of the sphere."""
+    there = np.isfinite(regions.x) & np.isfinite(regions.y)
+    for row, corners in regions.vertices.items():
+        there[row] &= np.isfinite(corners).all()
+    # No place is in a component with an included region there.
+    there &= ~np.isin(regions.component, regions.component[~there & regions.include])
+    # Every place is in one that only cuts out regions there: nothing is left to be said.
+    cut = np.setdiff1d(regions.component[~regions.include], regions.component[there])
+    every = np.setdiff1d(cut, regions.component[regions.include])
+    return there if not len(every) else np.zeros(len(there), bool)
 
 
 def _near(regions: Regions) -> npt.NDArray[np.bool_]:

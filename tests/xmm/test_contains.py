@@ -64,6 +64,9 @@ def test_components_are_or_and_their_regions_are_and():
     mixed = circles([0, 10, 10], [True, True, False], [1, 2, 0])
     assert contains(mixed, X, X * 0).tolist() == [True, False, False, False]
     assert contains(circles([0], False, 0), X, X * 0).tolist() == [False, True, True, True]
+    # Components that are counted from 0.
+    counted = circles([0, 10], True, [0, 1])
+    assert contains(counted, X, X * 0).tolist() == [True, False, True, False]
 
 
 def test_without_regions_everything_is_selected():

@@ -4,8 +4,8 @@ import pytest
 from lake.errors import InputError
 from lake.xmm.contains import contains
 from lake.xmm.ds9 import ds9_text, read_ds9
-from lake.xmm.shapes import of_sky_pixels
-from lake.xmm.sky import standard_coordinates
+from lake.xmm.shapes import of_sky_pixels, to_sky_pixels
+from lake.xmm.sky import SkyPixels, standard_coordinates
 from tests.xmm.files import boxes
 from tests.xmm.test_shapes import MINE, every_shape, same
 
@@ -60,6 +60,20 @@ def test_a_box_annulus_is_four_boxes():
     x, y = np.random.default_rng(0).uniform(-6, 6, (2, 20000))
     expected = contains(outer, x, y) & ~contains(inner, x, y)
     np.testing.assert_array_equal(contains(regions, x, y), expected)
+
+
+@pytest.mark.parametrize("dec", [0.0, 60.0, -89.8])
+def test_the_sides_of_a_box_annulus_are_turned_alike_on_the_sky(dec):
+    sky = SkyPixels(359.99, dec)
+    regions, outer, inner = (
+        to_sky_pixels(read(f"fk5\nbox(0.005,{dec + 0.05},{sizes},30)\n")[0], sky)
+        for sizes in ('120",80",240",160"', '240",160"', '120",80"')
+    )
+    x, y = np.random.default_rng(0).uniform(-2500, 2500, (2, 20000))
+    x, y = x + regions.x.mean(), y + regions.y.mean()
+    expected = contains(outer, x, y) & ~contains(inner, x, y)
+    assert expected.sum() > 8000
+    assert (contains(regions, x, y) != expected).sum() <= 2
 
 
 def test_an_ellipse_of_two_is_an_annulus():

@@ -151,6 +151,19 @@ def test_what_is_no_region_is_refused(columns, problem):
         read_region_table(content)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("TCTYP2", "GLON-TAN"), ("TCTYP3", "DEC--SIN"), ("TCDLT2", 1e-5)]
+)
+def test_pixels_of_another_sky_are_refused(keyword, value):
+    out = io.BytesIO(table_bytes(every_shape(), "sky", name="a.fits", sky=SKY))
+    with fits.open(out) as file:
+        file[1].header[keyword] = value
+        changed = io.BytesIO()
+        file.writeto(changed)
+    with pytest.raises(InputError, match="expected RA---TAN to the west and DEC--TAN"):
+        read_region_table(changed.getvalue())
+
+
 def test_a_file_without_regions_is_refused(tmp_path):
     path = tmp_path / "a.fits"
     fits.PrimaryHDU(np.zeros((2, 2))).writeto(path)

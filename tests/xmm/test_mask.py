@@ -15,7 +15,7 @@ from lake.xmm.contains import contains
 from lake.xmm.esas import table_bytes
 from lake.xmm.mask import read_mask
 from lake.xmm.mask_rows import records
-from lake.xmm.shapes import to_sky_pixels
+from lake.xmm.shapes import make, to_sky_pixels
 from lake.xmm.sky import standard_coordinates
 from tests.xmm.files import boxes, mask
 from tests.xmm.test_geometry import exposure
@@ -184,6 +184,45 @@ def test_a_region_table_keeps_its_own_logic(tmp_path):
     np.testing.assert_array_equal(regions.include, given.include)
     np.testing.assert_array_equal(regions.component, given.component)
     assert regions.r[0, 0] == pytest.approx(15, rel=1e-4)
+
+
+def selected_row_by_row(regions, x, y):
+    """AND of neighbours of one component, OR of these, as CFITSIO evaluates a region table."""
+    ends = np.flatnonzero(np.diff(regions.component, append=-1)) + 1
+    runs = np.split(np.arange(len(regions)), ends[:-1])
+    alone = [replace(regions.take(r), component=np.ones(len(r), int)) for r in runs]
+    return np.any([contains(r, x, y) for r in alone], axis=0)
+
+
+@pytest.mark.parametrize(
+    ("component", "holes"), [(None, True), ([1, 0, 2, 0], True), ([2, 1, 1, 2], False)]
+)
+def test_a_region_table_is_made_that_every_reader_takes_alike(tmp_path, component, holes):
+    # A hole in each of two circles, or in the component of the other.
+    x0, radius = np.array([25000, 25500, 27000, 27500]), np.array([900, 300, 900, 300])
+    given = make(
+        ["CIRCLE"] * 4, x0, [26000] * 4, radius, [np.nan] * 4, [True, False] * 2, component or 1
+    )
+    path = tmp_path / "m.fits"
+    path.write_bytes(table_bytes(given, "sky", name=path.name, sky=MINE.sky))
+    if component is None:
+        with fits.open(path, mode="update") as file:
+            file[1].columns.del_col("COMPONENT")
+    regions = to_sky_pixels(part(read_mask(path), "bkg"), MINE.sky)
+    x, y = RNG.uniform(24000, 28500, (2, 20000))
+    first, hole, second, other = np.hypot(x - x0[:, None], y - 26000) <= radius[:, None]
+    expected = (first | second) & ~(holes & (hole | other))
+    assert (selected_row_by_row(regions, x, y) != expected).sum() <= 2
+
+
+def test_holes_of_ds9_regions_lie_beside_what_they_are_holes_of(tmp_path):
+    path = tmp_path / "m.reg"
+    path.write_text(
+        "physical\ncircle(25000,26000,900)\ncircle(27000,26000,900)\n-circle(26000,26000,300)\n"
+    )
+    regions = part(read_mask(path, exclude="zeros"), "mask")
+    assert regions.component.tolist() == [1, 1, 2, 2]
+    assert regions.include.tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("labelled", ["no", "yes"])

@@ -114,6 +114,30 @@ def test_a_region_that_only_reaches_into_the_field_counts(tmp_path, images):
                 region_tables(path, images, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("ellipse({0}) ellipse({1})", ["!ELLIPSE"]),
+        ("ellipse({0}) ellipse({1}) -box({0})", ["!ELLIPSE", "ROTBOX"]),
+        ("polygon({2}) ellipse({0}) -ellipse({1})", ["!ELLIPSE"]),
+        # Nothing is cut out of this side.
+        ("ellipse({1}) -ellipse({0})", []),
+    ],
+)
+def test_regions_on_the_other_side_of_the_sphere_are_left_out(tmp_path, images, text, left):
+    here, there = f"{RA},{DEC}", f"{(RA + 180) % 360},{-DEC}"
+    places = f'{here},60",40"', f'{there},60",40"', f"{there},{there},{there[:-1]}5"
+    lines = text.format(*places).split()
+    path = tmp_path / "m.reg"
+    path.write_text("fk5\n" + "\n".join(lines) + "\n")
+    made = region_tables(path, images, tmp_path / "out").exposures
+    for frame in ("sky", "det"):
+        paths = [p for e in made for p in e.tables if p.name.endswith(f"{frame}.fits")]
+        assert len(paths) == (len(images) if left else 0)
+        for table in paths:
+            assert [s.strip() for s in fits.getdata(table)["SHAPE"]] == left
+
+
 def test_labels_have_tables_of_their_own(tmp_path, images):
     labels = np.zeros((20, 20), np.int16)
     labels[:5, :5], labels[10:, 10:] = 3, 12
