@@ -270,7 +270,7 @@ def selected(selection: str, names: Sequence[str]) -> list[str]:
     """
     if selection in contracts.missions():
         return [name for name in names if name.split(".")[0] == selection]
-    made = models.views().get(selection) or contracts.table(selection)
+    made = models.named(selection)
     if made.namespace not in contracts.missions():
         raise lake.UsageError(f"{selection} is kept by every commit; no run makes it")
     needed, found = [selection], {selection}
