@@ -101,7 +101,7 @@ def differences(store: Store, a: int | str, b: int | str, table: str) -> Differe
     UsageError
         If there is no such table, or it was not there in one of the snapshots.
     """
-    made = models.views().get(table) or contracts.table(table)
+    made = models.named(table)
     with _two(store, a, b) as connection:
         there = [_columns(connection, side, table) for side in ("a", "b")]
         for at, names in zip((a, b), there, strict=True):

@@ -152,13 +152,24 @@ def has_format(path: Path) -> bool:
     return name.endswith(tuple(FOLDERS)) or (name.endswith(tuple(WRITERS)) and not path.is_dir())
 
 
-def _writer(path: Path, origin: Origin) -> Writer:
-    name = path.name.lower()
+def check_name(path: Path) -> None:
+    """Refuse what `export` would not write to, before there is anything to write.
+
+    Raises
+    ------
+    UsageError
+        For an unknown format, and a folder that does not exist.
+    """
     if not has_format(path):
         known = ", ".join([*WRITERS, *FOLDERS])
         raise UsageError(f"{path}: no format to export to; the name has to end in one of {known}")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}")
+
+
+def _writer(path: Path, origin: Origin) -> Writer:
+    check_name(path)
+    name = path.name.lower()
     if name.endswith(tuple(FOLDERS)):
         _check_replaceable(path, origin)
     return next(write for end, write in {**WRITERS, **FOLDERS}.items() if name.endswith(end))

@@ -33,6 +33,7 @@ def connect() -> duckdb.DuckDBPyConnection:
         connection.execute("SET allow_unsigned_extensions = false")
         # Else that of the machine: days would begin, and text of times differ, from place to place.
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        silence(connection)
         for name, why in missing.items():
             _install(connection, name, why)
     except BaseException:
@@ -44,6 +45,15 @@ def connect() -> duckdb.DuckDBPyConnection:
 def widen(connection: duckdb.DuckDBPyConnection) -> None:
     """Let a DuckDB use all processors."""
     connection.execute(f"SET threads = {os.cpu_count() or 1}")
+
+
+def silence(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a DuckDB draw no progress bar: it goes to stdout, in the midst of results.
+
+    DuckDB draws one unless the program is a file; that of a worker process or of ``python -c``
+    is none.
+    """
+    connection.execute("SET enable_progress_bar = false")
 
 
 def wheel(name: str) -> Path:

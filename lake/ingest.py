@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from lake import checks, chunks, contracts, inputs, ledger, records
+from lake import checks, chunks, contracts, extensions, inputs, ledger, records
 from lake.composition import Composition
 from lake.conform import conform
 from lake.errors import InputError
@@ -135,7 +135,9 @@ class _Job:
     @functools.cached_property
     def alone(self) -> duckdb.DuckDBPyConnection:
         """DuckDB without the lake, which costs every statement a look into its catalogue."""
-        return self._open.enter_context(duckdb.connect())
+        connection = self._open.enter_context(duckdb.connect())
+        extensions.silence(connection)
+        return connection
 
     @functools.cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:

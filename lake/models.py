@@ -5,6 +5,7 @@ view makes (``--   name: description [unit] {ucd}``). A column that is passed th
 needs no line: it keeps the unit, UCD and description of its source.
 """
 
+import difflib
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 import duckdb
 
 from lake import contracts
-from lake.errors import LacusError
+from lake.errors import LacusError, UsageError
 
 _LINE = re.compile(r"^  (\w+): (.*?)(?: \[([^\]]+)\])?(?: \{([^}]+)\})?$")
 
@@ -69,6 +70,22 @@ def views() -> MappingProxyType[str, View]:
         leaves a column without description, or takes part in a cycle.
     """
     return MappingProxyType(load(contracts.contracts_dir("sql")))
+
+
+def named(name: str) -> View | contracts.Table:
+    """The view or the contract of the table of a name.
+
+    Raises
+    ------
+    UsageError
+        If there is neither; what is called alike is told.
+    """
+    made = views().get(name) or contracts.tables().get(name)
+    if made is None:
+        alike = difflib.get_close_matches(name, [*contracts.tables(), *views()])
+        hint = f"did you mean {' or '.join(alike)}?" if alike else "`lacus tables` lists all"
+        raise UsageError(f"no table {name}, and no view; {hint}")
+    return made
 
 
 def load(directory: Path) -> dict[str, View]:

@@ -338,11 +338,16 @@ def _listings(home: Home, mission: str, release: str) -> list[_Listing]:
     sources = [s for s in home.sources() if (s.mission, s.release) == (mission, release)]
     order = list(roles)
     sources.sort(key=lambda source: order.index(source.role))
-    return [
-        _Listing(s, roles[s.role], sorted(_named(inputs.stats_below(path, roles[s.role].suffixes))))
-        for s in sources
-        for path in s.paths
-    ]
+    # Where registered paths overlap, a file is the first's.
+    taken: dict[str, set[str]] = {name: set() for name in roles}
+    listings = []
+    for source in sources:
+        role, before = roles[source.role], taken[source.role]
+        for path in source.paths:
+            files = sorted(_named(inputs.stats_below(path, role.suffixes)))
+            listings.append(_Listing(source, role, [f for f in files if f[0] not in before]))
+            before.update(name for name, _ in files)
+    return listings
 
 
 def _named(

@@ -314,7 +314,7 @@ def _view_asset(
 def _spec(
     name: str, *, deps: Iterable[str], kinds: set[str], version: str | None = None, note: str = ""
 ) -> dg.AssetSpec:
-    made = models.views().get(name) or contracts.table(name)
+    made = models.named(name)
     shown: dict[str, Any] = {"dagster/column_schema": metadata.column_schema(name)}
     if (columns := metadata.lineage(name)) is not None:
         shown["dagster/column_lineage"] = columns

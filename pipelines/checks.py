@@ -109,7 +109,7 @@ def _wrong(result: dg.AssetCheckResult) -> str | None:
 
 def key_check(name: str) -> Check:
     """The key of a table or view is unique, its required columns are not null."""
-    made = models.views().get(name) or contracts.table(name)
+    made = models.named(name)
     columns = ", ".join(map(contracts.quote, made.key))
     required = [c.name for c in made.columns if not getattr(c, "nullable", True)]
     bad = (

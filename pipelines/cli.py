@@ -101,7 +101,7 @@ for _command in cli_demo.COMMANDS:
 @click.argument("mission")
 @click.argument("release")
 @click.argument("role")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path())
 @click.option(
     "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the role."
 )
@@ -110,7 +110,7 @@ def add(
     mission: str,
     release: str,
     role: str,
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     options: tuple[str, ...],
 ) -> None:
     """Register input files or folders; `lacus run` ingests them.
@@ -122,7 +122,9 @@ def add(
     if wrong:
         raise lake.UsageError(f"-o {wrong[0]}: expected KEY=VALUE")
     given = {key: value for key, _, value in pairs}
-    source = Source(mission, release, role, paths, given)
+    if "" in paths:  # a shell's variable that is not set; to a Path it is the working directory
+        raise lake.UsageError("a path is empty; `.` is this folder")
+    source = Source(mission, release, role, tuple(map(Path, paths)), given)
     home.add(source)
     number = len(set(source.paths))
     show.done(f"{mission} {release} {role}: {show.count(number, 'path')} in {home.sources_file}")

@@ -105,7 +105,7 @@ def _show_demo(home: lake.Home) -> None:
     found = home.sql("SELECT spec_id FROM sdss.spectra ORDER BY spec_id LIMIT 1").fetchone()
     print(
         "\nNext:"
-        f'\n  {command} sql "SELECT name, master_class, p_qso FROM csc.uniquely_classified"'
+        f'\n  {command} sql "SELECT name, method, master_class, p_qso FROM csc.uniquely_classified"'
         f"\n  {command} export csc.uniquely_classified -o unique.vot"
         + (f"\n  {command} plot sdss {found[0]}" if found else "")
         + f"\n  {command} export ogip.spectra --where \"obs_id = '00001'\" -o spectra"

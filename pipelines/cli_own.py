@@ -80,6 +80,8 @@ def classify(
 def _name_without_class(classified: pa.Table) -> None:
     """Say how many detections got no class, and why most of them."""
     rows = classified.select(["detection_class", "reason"]).to_pylist()
+    if not rows:
+        show.warn("there is no detection in the file")
     reasons = Counter(row["reason"] for row in rows if row["detection_class"] is None)
     if reasons:
         [(reason, number)] = reasons.most_common(1)
@@ -190,6 +192,8 @@ def preprocess(files: tuple[Path, ...], recipe: str, output: Path, log: Path | N
 
     if recipe not in RECIPES:
         raise lake.UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+    for named in filter(None, (output, log)):
+        exports.check_name(named)
     parts = sdss.preprocess_files(files, recipe)
     spectra, steps, rejected = _all_parts("preprocessing", parts)
     command = f"lacus preprocess --recipe {recipe}"
@@ -226,6 +230,8 @@ def predict(
     from lake import sdss
     from lake.sdss import learning
 
+    if output is not None:
+        exports.check_name(output)
     chosen = model or _newest(home, "sdss.cnn_models", "network")
     trained = learning.load(home.models / "sdss", chosen)
     found, _, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))

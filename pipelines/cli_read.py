@@ -59,9 +59,9 @@ def tables(home: lake.Home, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def describe(home: lake.Home, table: str, at: str | None, as_json: bool) -> None:
     """Describe the columns of a table or view: type, unit, UCD, meaning."""
-    from lake import contracts, models
+    from lake import models
 
-    made = models.views().get(table) or contracts.table(table)
+    made = models.named(table)
     if home.store.exists:
         columns = home.sql(
             "SELECT column_name, datatype, unit, ucd, description, origin FROM meta.columns"

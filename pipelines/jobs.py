@@ -270,7 +270,7 @@ def selected(selection: str, names: Sequence[str]) -> list[str]:
     """
     if selection in contracts.missions():
         return [name for name in names if name.split(".")[0] == selection]
-    made = models.views().get(selection) or contracts.table(selection)
+    made = models.named(selection)
     if made.namespace not in contracts.missions():
         raise lake.UsageError(f"{selection} is kept by every commit; no run makes it")
     needed, found = [selection], {selection}
@@ -313,6 +313,11 @@ def run(
     -------
     Outcome
         Without failures if all went well.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If one ended it: Dagster keeps it to itself, and what comes next would go on.
     """
     with instance(home) as dagster:
         dagster.add_dynamic_partitions(str(RELEASES[mission].name), [release])
@@ -325,9 +330,13 @@ def run(
         )
     failures, made = [], set()
     for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.RUN_FAILURE:
+            reason = event.job_failure_data.failure_reason
+            if reason is not None and reason.value == "UNEXPECTED_TERMINATION":
+                raise KeyboardInterrupt
         if event.is_step_failure:
-            reason, rejected = failure_of(event)
-            failures.append(Failure(mission, release, str(event.step_key), reason, rejected))
+            text, rejected = failure_of(event)
+            failures.append(Failure(mission, release, str(event.step_key), text, rejected))
         elif event.is_step_materialization and event.asset_key:
             made.add(".".join(event.asset_key.path))
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:

@@ -30,3 +30,14 @@ def test_times_are_utc_wherever_the_machine_is():
     first, *box = done.stdout.splitlines()
     assert first == "2026-01-02T03:04:05+00:00 2026-01-02 03:04:05+00"
     assert any("2026-01-02 03:04:05+00" in line for line in box)
+
+
+def test_no_progress_bar_is_drawn_into_results():
+    code = (
+        "from lake import extensions\n"
+        "with extensions.connect() as connection:\n"
+        "    for each in connection, connection.cursor():\n"
+        "        print(each.execute(\"SELECT current_setting('enable_progress_bar')\").fetchone())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["(False,)", "(False,)"]

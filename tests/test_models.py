@@ -3,7 +3,7 @@
 import pytest
 
 from lake import contracts, models
-from lake.errors import LacusError
+from lake.errors import LacusError, UsageError
 
 GOOD = """\
 -- One row per source: how often it was seen.
@@ -157,3 +157,18 @@ def test_names_keep_their_case():
     traced = models.trace(query, schema)
     assert traced["lambda_rest_A"] == (source, True)
     assert traced["twice"] == (source, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("csc.class_summry", "did you mean csc.class_summary"),
+        ("detections", "did you mean csc.detections"),
+        ("nope", "`lacus tables` lists all"),
+    ],
+)
+def test_a_name_that_is_none_is_told_with_those_like_it(name, told):
+    with pytest.raises(UsageError, match=f"no table {name}, and no view; {told}"):
+        models.named(name)
+    assert models.named("csc.class_summary") is models.views()["csc.class_summary"]
+    assert models.named("csc.detections") is contracts.table("csc.detections")

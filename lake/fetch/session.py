@@ -174,12 +174,17 @@ def lost(error: Exception, settings: Settings) -> str:
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return f"no answer within {settings.timeout_s:g} s"
     if isinstance(error, requests.exceptions.SSLError):
-        return f"no secure connection: {error}"
+        return f"no secure connection: {_cause(error)}"
     if isinstance(error, requests.ConnectionError) and not isinstance(
         getattr(error, "args", [None])[0], urllib3.exceptions.ProtocolError
     ):
-        return f"no connection: {error}"
+        return f"no connection: {_cause(error)}"
     return f"the connection was cut: {error}"
+
+
+def _cause(error: Exception) -> object:
+    """What is behind an error, whose own words repeat the URL and with it the whole query."""
+    return getattr(error.args[0], "reason", error) if error.args else error
 
 
 def expect(response: requests.Response, *statuses: int) -> None:

@@ -107,6 +107,13 @@ def test_add_refuses_a_path_that_is_not_there(lacus, tmp_path):
     assert "no such file or folder" in result.stderr
 
 
+def test_add_refuses_a_path_that_is_empty(lacus, tmp_path):
+    result = lacus("add", "csc", "R1", "detections", "", home=tmp_path / "home")
+    assert result.exit_code == 2
+    assert "a path is empty" in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_path_registered_twice_counts_once(lacus, tiny, tmp_path):
     home = tmp_path / "home"
     for _ in range(2):

@@ -345,6 +345,14 @@ def test_a_table_without_any_feature_is_classified_as_nothing(lacus, tmp_path):
     assert f"! no class for 1 of 1 detection; {row['reason']}" in told.stderr
 
 
+def test_a_table_without_rows_is_said_to_be_one(lacus, tmp_path):
+    file = tmp_path / "README"
+    file.write_text("Spectra of March\n", encoding="utf-8")
+    told = lacus("classify", file, home=tmp_path / "none")
+    assert told.exit_code == 0
+    assert "! there is no detection in the file" in told.stderr
+
+
 def test_rows_that_meet_a_condition_are_exported_with_their_units(demo, lacus, tmp_path):
     words = ["export", "csc.detections", "--where", "ra < 180", "-o", tmp_path / "x.parquet"]
     assert lacus(*words, home=demo[0]).exit_code == 0

@@ -239,6 +239,20 @@ def test_the_cause_behind_an_error_of_ours_is_not_told_in_its_place(tiny_home, l
     assert "csc_mixture: what the user can change\n" in result.stderr
 
 
+def test_an_interrupt_ends_more_than_the_release_under_way(tiny, lacus, tmp_path, monkeypatch):
+    from lake.store import Store
+
+    home = tmp_path / "home"
+    for release in ("R1", "R2"):
+        add(lake.open(home), release, "detections", tiny)
+    monkeypatch.setattr(Store, "commit", fails(KeyboardInterrupt()))
+    result = lacus("run", home=home)
+    assert result.exit_code == 1
+    assert "csc R1: " in result.stderr
+    assert "csc R2: " not in result.stderr
+    assert result.stderr.endswith("Aborted!\n")
+
+
 def test_a_check_that_fails_ends_the_run_with_1(lacus, tmp_path):
     file = tmp_path / "hard.csv"
     file.write_text("name,obsid,hard_hm\nA,1,1.5\nB,2,-2\nC,3,1\n", encoding="utf-8")

@@ -182,6 +182,23 @@ def test_spectra_that_are_left_out_are_named(lacus, tmp_path):
     assert str(good) not in result.stderr
 
 
+@pytest.mark.parametrize("place", ["x.doc", "no/x.csv"])
+@pytest.mark.parametrize(
+    "words", [["preprocess", "-o"], ["preprocess", "-o", "spectra.csv", "--log"], ["predict", "-o"]]
+)
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_read(
+    words, place, lacus, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    bare = tmp_path / "bare.fits"
+    bare.write_bytes(files.image())
+    result = lacus(*words, place, bare, home=tmp_path / "none")
+    assert result.exit_code == 2
+    assert "no format to export to" in result.stderr or "there is no folder" in result.stderr
+    assert "left out" not in result.stderr
+    assert list(tmp_path.iterdir()) == [bare]
+
+
 def test_a_file_of_which_some_spectra_are_rejected_is_named(lacus, tmp_path):
     table = files.mastar(3)[0]
     part = tmp_path / "part.fits"
