@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -336,18 +337,26 @@ def _listings(home: Home, mission: str, release: str) -> list[_Listing]:
     """Files of every registered path of a release, in the order in which roles are ingested."""
     roles = inputs.roles(mission)
     sources = [s for s in home.sources() if (s.mission, s.release) == (mission, release)]
-    order = list(roles)
-    sources.sort(key=lambda source: order.index(source.role))
-    # Where registered paths overlap, a file is the first's.
-    taken: dict[str, set[str]] = {name: set() for name in roles}
     listings = []
-    for source in sources:
-        role, before = roles[source.role], taken[source.role]
-        for path in source.paths:
-            files = sorted(_named(inputs.stats_below(path, role.suffixes)))
-            listings.append(_Listing(source, role, [f for f in files if f[0] not in before]))
-            before.update(name for name, _ in files)
+    for name in roles:
+        of_role = [(s, path) for s in sources if s.role == name for path in s.paths]
+        below = _nested([path for _, path in of_role])
+        for source, path in of_role:
+            files = _named(inputs.stats_below(path, roles[name].suffixes))
+            # What lies below a path that is registered by itself has the options of that one.
+            if inner := below.get(path):
+                files = (f for f in files if inner.isdisjoint((Path(f[0]), *Path(f[0]).parents)))
+            listings.append(_Listing(source, roles[name], sorted(files)))
     return listings
+
+
+def _nested(paths: Sequence[Path]) -> dict[Path, set[Path]]:
+    """Which of some paths lie below which others of them."""
+    there, below = set(paths), defaultdict[Path, set[Path]](set)
+    for path in paths:
+        for folder in there.intersection(path.parents):
+            below[folder].add(path)
+    return below
 
 
 def _named(

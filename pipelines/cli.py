@@ -115,7 +115,8 @@ def add(
 ) -> None:
     """Register input files or folders; `lacus run` ingests them.
 
-    A path that is registered for the same role already takes the new options.
+    A path that is registered for the same role already takes the new options; a file or folder
+    that lies in one which is registered, too, goes by its own.
     """
     pairs = [option.partition("=") for option in options]
     wrong = [key for key, equals, _ in pairs if not equals]

@@ -70,18 +70,19 @@ def test_each_file_is_new_gone_or_kept(home):
     assert not plan(home, "csc", "S").changed
 
 
-def test_a_file_below_two_registered_paths_is_the_first_ones(home):
+def test_a_file_below_two_registered_paths_counts_once_as_the_nearer_one_has_it(home):
     folder = home.root.parent / "in"
-    (folder / "spec.fits").write_bytes(b"not read to be planned")
+    for name in ("a.fits", "b.fits"):
+        (folder / name).write_bytes(b"not read to be planned: " + name.encode())
     (folder / "lost.fits").symlink_to("nowhere")
-    home.add(Source("sdss", "R", "spectra", (folder,), {"survey": "first"}))
-    home.add(Source("sdss", "R", "spectra", (folder / "spec.fits",)))
+    home.add(Source("sdss", "R", "spectra", (folder / "a.fits",), {"survey": "its own"}))
+    home.add(Source("sdss", "R", "spectra", (folder,), {"survey": "the folder's"}))
     home.add(Source("sdss", "R", "spectra", (folder.parent,)))
     todo = plan(home, "sdss", "R")
-    assert [(r.file.path.name, r.file.options) for r in todo.new] == [
-        ("spec.fits", {"survey": "first"})
-    ]
-    assert planning.describe(todo) == "files: 1 new, 1 not to be read"
+    assert {r.file.path.name: r.file.options["survey"] for r in todo.new} == {
+        "a.fits": "its own", "b.fits": "the folder's",
+    }  # fmt: skip
+    assert planning.describe(todo) == "files: 2 new, 1 not to be read"
 
 
 def test_a_copy_of_a_file_is_on_record_and_counts_once(home):
