@@ -20,6 +20,8 @@ def test_one_thread_within_and_as_many_as_before_afterwards():
         """What it says."""
         return value + more, blas_threads()
 
+    _, seen = within(1, more=2)  # what it loads is loaded by now
+    assert set(seen) == {1}
     with threadpool_limits(2, user_api="blas"):
         total, seen = within(1, more=2)
         assert total == 3
