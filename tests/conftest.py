@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lake import contracts, migrate, models
+from lake import contracts, extensions, migrate, models
 from lake.commit import current_snapshot
 from lake.fetch.session import Session
 from lake.writing import Writing
@@ -33,6 +33,17 @@ _LONG = (
     "tests/csc/test_archive.py",
     "tests/fetch/test_killed.py",
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config, specs):
+    """Leave each process that runs tests its share of the processors, and what it starts.
+
+    As many threads again as there are processors would mostly wait for each other.
+    """
+    share = str(max(1, (os.cpu_count() or 1) // len(specs)))
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(name, share)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -89,6 +100,17 @@ def new_lakes(first_lake) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Writing, "_made_whole", copied)
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Leave DuckDB its one thread: to wake up another takes longer than to read a few rows.
+
+    It is for modules that are about what is kept and told of, not about how rows are read.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extensions, "widen", lambda connection: None)
         yield
 
 

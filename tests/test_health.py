@@ -11,6 +11,8 @@ from lake import health, migrate
 from lake.home import Home, Source
 from lake.ingest import ingest
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:

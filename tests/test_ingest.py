@@ -20,6 +20,8 @@ from lake.formats.votable_write import write_votable
 from lake.home import Home, Source
 from lake.ingest import Outcome, ingest
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONSERVATION = """
 SELECT f.name, f.rows_read, f.rows_committed, f.rows_rejected, count(t.file_row) AS stored
 FROM meta.files AS f LEFT JOIN {table} AS t

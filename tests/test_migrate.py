@@ -10,6 +10,8 @@ from lake import contracts, migrate, models
 from lake.errors import LacusError
 from lake.store import Store, now
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 UNDESCRIBED = """
 SELECT c.schema_name || '.' || c.table_name AS table_name, c.column_name, m.description
 FROM duckdb_columns() AS c LEFT JOIN meta.columns AS m

@@ -15,6 +15,8 @@ from lake.ingest import ingest
 from lake.inputs import InputFile
 from lake.plan import Record, fingerprint, plan
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def home(tmp_path) -> Home:

@@ -12,6 +12,8 @@ from lake.home import Home, Source
 from lake.ingest import ingest
 from lake.withdraw import look
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CSV = "name,obsid,hard_hm\n{0},1,0.5\n{0},2,\n"
 
 

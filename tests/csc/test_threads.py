@@ -1,4 +1,4 @@
-"""One thread for linear algebra while it lasts."""
+"""One thread for linear algebra and k-means while they last."""
 
 import threading
 import time
@@ -20,12 +20,25 @@ def test_one_thread_within_and_as_many_as_before_afterwards():
         """What it says."""
         return value + more, blas_threads()
 
+    _, seen = within(1, more=2)  # what it loads is loaded by now
+    assert set(seen) == {1}
     with threadpool_limits(2, user_api="blas"):
         total, seen = within(1, more=2)
         assert total == 3
         assert set(seen) == {1}
         assert set(blas_threads()) == {2}
     assert within.__doc__ == "What it says."
+
+
+def test_one_thread_of_openmp_too():
+    def openmp_threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"}
+
+    within = one_thread("sklearn.mixture")(openmp_threads)
+    within()  # it is loaded by now
+    with threadpool_limits(2, user_api="openmp"):
+        assert within() == {1}
+        assert openmp_threads() == {2}
 
 
 def test_functions_in_several_threads_leave_the_limit_as_it_was():

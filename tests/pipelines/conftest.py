@@ -1,10 +1,12 @@
 """One home in which the small sample was run; tests that change it work on a copy."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
@@ -13,6 +15,20 @@ Cli = Callable[..., Result]
 
 #: Too few detections for a model, so that a run takes a moment.
 TINY = "name,obsid,ra,dec\n2CXO J000001.0+000001,1,10.5,20.5\n2CXO J000002.0+000002,2,11.5,-21.5\n"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_of_dagster() -> Iterator[None]:
+    """Read the migrations of Dagster's databases once: every run makes and opens several."""
+    read = cache(ScriptDirectory.from_config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", read)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runs_in_one_thread(one_thread) -> None:
+    """Runs are of a few rows; the demo, and what runs in another process, has all threads."""
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,9 @@ _OF_THE_RUN = ("snapshot", "ingested_at", "committed_at", "made_at", "created_at
 
 #: Forked from a process that has imported everything: a start costs no seconds.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["pipelines.cli", "pipelines.update", "pipelines.definitions"])
+_FORKS.set_forkserver_preload(
+    ["pipelines.cli", "pipelines.update", "pipelines.definitions", "sklearn.mixture"]
+)
 _RUN = (
     "import sys; sys.stderr = open({log!r}, 'w'); from pipelines.cli import main; main({words!r})"
 )

@@ -37,8 +37,16 @@ def store(tmp_path_factory) -> Store:
 
 
 def put(store: Store, rows: list[dict[str, object]], table: str = "sdss.spectra") -> None:
-    parts = [(table, pa.Table.from_pylist(rows, contracts.table(table).schema()))]
-    store.replace("R", [table], parts, fingerprint="f", code_version="1", message="test")
+    put_all(store, {table: rows})
+
+
+def put_all(store: Store, tables: dict[str, list[dict[str, object]]]) -> None:
+    """One commit of several tables takes hardly longer than one of a single table."""
+    parts = [
+        (table, pa.Table.from_pylist(rows, contracts.table(table).schema()))
+        for table, rows in tables.items()
+    ]
+    store.replace("R", list(tables), parts, fingerprint="f", code_version="1", message="test")
 
 
 def test_good_spectra_pass_the_check_of_pixels(store):
@@ -135,8 +143,7 @@ CHECKS = [
 @pytest.fixture
 def plain(store) -> Store:
     """A lake of a row of each table, with which all is well."""
-    for table, row in PLAIN.items():
-        put(store, [row], table)
+    put_all(store, {table: [row] for table, row in PLAIN.items()})
     return store
 
 

@@ -50,6 +50,12 @@ def model():
     return trained()
 
 
+@pytest.fixture(scope="module")
+def again():
+    """The same training once more."""
+    return trained()
+
+
 def test_it_learns_and_says_how_well(model):
     flux, ivar, valid, classes = stars(60, 1)
     found = model.predict(flux, valid, ivar)
@@ -180,9 +186,8 @@ def test_noise_lowers_confidence(model):
     assert 0.3 < np.median(noisy.noise) < 0.5
 
 
-def test_two_trainings_are_one(model):
+def test_two_trainings_are_one(model, again):
     flux, ivar, valid, _ = stars(30, 5)
-    again = trained()
     np.testing.assert_array_equal(
         again.predict(flux, valid, ivar).probabilities,
         model.predict(flux, valid, ivar).probabilities,
@@ -253,7 +258,7 @@ def test_a_damaged_checkpoint_is_started_over(model, tmp_path):
     assert trained(checkpoint=tmp_path).history == model.history
 
 
-def test_a_stored_model_predicts_the_same(model, tmp_path):
+def test_a_stored_model_predicts_the_same(model, again, tmp_path):
     identifier = model.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"{identifier}.json",
@@ -268,7 +273,7 @@ def test_a_stored_model_predicts_the_same(model, tmp_path):
     assert back.configuration == model.configuration
     assert back.metrics == model.metrics
     assert back.threshold == model.threshold
-    assert trained().save(tmp_path) == identifier
+    assert again.save(tmp_path) == identifier
     assert back.save(tmp_path) == identifier
 
 

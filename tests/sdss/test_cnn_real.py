@@ -24,7 +24,7 @@ from lake.sdss.splits import assign, without_class
 from pipelines.cli import main
 from tests.sdss.model_files import write_spec_files
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 LEGACY = ("A0", "CV", "G2", "K7")
 LEGACY_RANGE = (3800.0, 9200.0)
