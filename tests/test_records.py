@@ -299,15 +299,16 @@ def test_equal_bytes_count_once_with_the_first_options(
     home, write, tmp_path, monkeypatch, chunk, interrupted
 ):
     monkeypatch.setattr(records, "_CHUNK", chunk)
-    folders = (tmp_path / "in" / "part", tmp_path / "beside")
+    folders = (tmp_path / "more", tmp_path / "beside")
     write("a.txt", "A,3\n")
     write("part/b.txt", "B,2\nC,1\n")
+    write("../more/b.txt", "B,2\nC,1\n")
     write("../beside/a.txt", "A,3\n")
     write("../beside/d.txt", "D,1\n")
     write("../beside/e.txt", "D,1\n")
     home.add(Source("sdss", "R", "spectra", folders, {"grid": "log10"}))
-    write("f.txt", "F,worse\n")
-    write("part/f.txt", "F,worse\n")
+    for name in ("f.txt", "part/f.txt", "../more/f.txt"):
+        write(name, "F,worse\n")
     if interrupted:
         interrupt(home, monkeypatch)
     told = []
