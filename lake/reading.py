@@ -17,6 +17,9 @@ from lake.commit import current_snapshot
 from lake.errors import LacusError, UsageError
 from lake.scan import scan, whole_files
 
+#: Statements that write files, wherever they are told to.
+_WRITE = (duckdb.StatementType.COPY, duckdb.StatementType.EXPORT)
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -189,10 +192,13 @@ class Reading:
         Raises
         ------
         UsageError
-            If the query is not valid SQL on this lake.
+            If the query is not valid SQL on this lake, or gives no rows.
         """
         connection = self._for(at, apart)
         try:
+            # Asked first: they would have been carried out when no relation comes of them.
+            if any(each.type in _WRITE for each in connection.extract_statements(query)):
+                raise UsageError("that statement writes files; `sql` only reads, `export` writes")
             text = bound(query, params) if params else query
             relation = (
                 connection.sql(query, params=list(params)) if text is None else connection.sql(text)

@@ -9,7 +9,7 @@ import click
 
 import lake
 from lake.missions import offered, offering
-from lake.query import annotated, as_query, streamed
+from lake.query import annotated, as_query, in_order, streamed
 from pipelines import progress, show
 from pipelines.command import Command, examples, in_home
 
@@ -187,7 +187,7 @@ def _chosen(table_or_query: str, where: str | None) -> str:
     query = as_query(table_or_query)
     if query == table_or_query:
         raise lake.UsageError("--where goes with the name of a table; a query has a WHERE itself")
-    return f"{query} WHERE {where}"
+    return in_order(f"{query} WHERE {where}", table_or_query)
 
 
 def _export(home: lake.Home, text: str, output: Path, at: str | None) -> None:

@@ -1,9 +1,11 @@
 """Results of queries keep the meaning of the columns that they pass through."""
 
+import dataclasses
+
 import pyarrow as pa
 import pytest
 
-from lake import query
+from lake import models, query
 from lake.errors import UsageError
 from lake.store import Store
 
@@ -70,6 +72,25 @@ def test_a_name_stands_for_the_whole_table(store):
 def test_ucd_and_description_come_with_a_view(store):
     field = query.annotated(store, "csc.features").schema.field("ra")
     assert field.metadata[b"ucd"].startswith(b"pos.eq.ra")
+
+
+@pytest.mark.parametrize("ask", ["csc.shuffled", " csc.shuffled;\n"])
+def test_rows_of_a_view_come_sorted(ask, store, monkeypatch):
+    view = dataclasses.replace(models.views()["csc.features"], name="shuffled")
+    monkeypatch.setattr(models, "views", lambda: {"csc.shuffled": view})
+    with store.commit("a view whose rows come in no order") as commit:
+        commit.connection.execute(
+            "CREATE OR REPLACE VIEW lake.csc.shuffled AS SELECT hash(i) % 97 AS a, i AS b"
+            " FROM range(1000) AS t(i) ORDER BY hash(i + 1)"
+        )
+    rows = query.annotated(store, ask).read_all().to_pylist()
+    assert len(rows) == 1000
+    assert rows == sorted(rows, key=lambda row: (row["a"], row["b"]))
+    chosen = query.in_order("FROM csc.shuffled WHERE b < 9", ask)
+    found = query.annotated(store, chosen).read_all().to_pylist()
+    assert found == [row for row in rows if row["b"] < 9]
+    kept = query.annotated(store, "FROM csc.shuffled ORDER BY b DESC").read_all().to_pylist()
+    assert [row["b"] for row in kept] == list(range(999, -1, -1))
 
 
 def test_a_former_state(store):

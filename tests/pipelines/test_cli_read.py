@@ -48,6 +48,8 @@ def test_describe_shows_types_units_and_ucds(demo, lacus):
         (["sql", "SELECT CAST(name AS INT) FROM csc.detections"], "Could not convert"),
         (["sql", "CREATE TABLE csc.x AS SELECT 1"], "read-only"),
         (["sql", "DELETE FROM csc.detections"], "read-only"),
+        (["sql", "COPY (SELECT 1) TO 'x.csv'"], "writes files; `sql` only reads"),
+        (["sql", "EXPORT DATABASE 'x'"], "writes files; `sql` only reads"),
         (["sql", "SELECT 1", "--at", "nope"], "no snapshot or pin 'nope'"),
         (["sql", "SELECT 1", "--at", "999"], "no snapshot or pin '999'"),
         (["sql", "SELECT * FROM csc.detections", "--at", "0"], "does not exist"),
