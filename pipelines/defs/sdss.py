@@ -121,6 +121,10 @@ def preprocessing(context: dg.AssetExecutionContext, home: lake.Home, release: s
             progress.report(f"sdss {release}: preprocessed spectra", counts["preprocessed"])
             yield name, made
             yield "sdss.recipe_log", log
+        if out := counts["left out"]:
+            context.log.warning(
+                "%d of %d spectra are left out: sdss.recipe_log says why", out, sum(counts.values())
+            )
 
     return Computed(parts(), shown)
 

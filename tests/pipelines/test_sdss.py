@@ -182,6 +182,17 @@ def test_spectra_that_are_left_out_are_named(lacus, tmp_path):
     assert str(good) not in result.stderr
 
 
+def test_a_run_counts_the_spectra_that_it_leaves_out(lacus, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bare.fits").write_bytes(files.image())
+    (tmp_path / "in" / "good.fits").write_bytes(files.spec())
+    home = tmp_path / "home"
+    assert lacus("add", "sdss", "R", "spectra", tmp_path / "in", home=home).exit_code == 0
+    result = lacus("run", "sdss.preprocessed_spectra", home=home)
+    assert result.exit_code == 0
+    assert "1 of 2 spectra are left out: sdss.recipe_log says why" in result.stderr
+
+
 @pytest.mark.parametrize("place", ["x.doc", "no/x.csv"])
 @pytest.mark.parametrize(
     "words", [["preprocess", "-o"], ["preprocess", "-o", "spectra.csv", "--log"], ["predict", "-o"]]
