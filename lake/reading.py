@@ -195,6 +195,7 @@ class Reading:
             If the query is not valid SQL on this lake, or gives no rows.
         """
         connection = self._for(at, apart)
+        query.encode()  # what is no text is told as such; the parser speaks of types
         try:
             # Asked first: they would have been carried out when no relation comes of them.
             if any(each.type in _WRITE for each in connection.extract_statements(query)):
