@@ -7,7 +7,7 @@ A run writes products anew in their place. What a pinned snapshot names is there
 
 import contextlib
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -17,13 +17,10 @@ from lake.home import Home
 from lake.whole import write_whole
 
 _SUMS = "SHA256SUMS"
-_PRODUCTS = """
-SELECT path, sha256 FROM lake.meta.products AT (VERSION => {snapshot})
-WHERE path LIKE 'products/%' ORDER BY path
-"""
+_PRODUCTS = "SELECT path, sha256 FROM lake.meta.products AT (VERSION => {snapshot}) ORDER BY path"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pinned:
     """A pinned snapshot, and what became of its products.
 
@@ -31,7 +28,7 @@ class Pinned:
     ----------
     snapshot : int
     folder : Path
-        Where copies lie; there is none if the snapshot has no products.
+        Where copies lie; there is none if no product is kept.
     kept : list of str
         Paths below `folder` and below `products/`.
     lost : list of str
@@ -40,8 +37,8 @@ class Pinned:
 
     snapshot: int
     folder: Path
-    kept: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
+    kept: list[str]
+    lost: list[str]
 
 
 def pin(home: Home, name: str, snapshot: int | None = None) -> Pinned:
@@ -52,29 +49,34 @@ def pin(home: Home, name: str, snapshot: int | None = None) -> Pinned:
     UsageError
         See `lake.store.Store.pin`.
     """
-    found = Pinned(-1, home.pinned)
+    found: list[Pinned] = []
 
     def keep(commit: Commit, chosen: int) -> None:
-        found.snapshot, found.folder = chosen, home.pinned / str(chosen)
-        _keep(home, found, _named(commit, chosen))
+        found.append(_keep(home, chosen, _named(home, commit, chosen)))
 
     home.store.pin(name, snapshot, keep)
-    return found
+    return found[0]
 
 
-def _named(commit: Commit, snapshot: int) -> dict[str, str]:
+def _named(home: Home, commit: Commit, snapshot: int) -> dict[str, str]:
     """SHA-256 of each product of a snapshot, by its path below `products/`."""
     try:
         rows = commit.connection.execute(_PRODUCTS.format(snapshot=snapshot)).fetchall()
     except duckdb.CatalogException:  # a snapshot from before the table of products
         return {}
-    return {path.removeprefix("products/"): sha256 for path, sha256 in rows}
+    named = {home.root / path: sha256 for path, sha256 in rows}
+    return {
+        path.relative_to(home.products).as_posix(): sha256
+        for path, sha256 in named.items()
+        if path.is_relative_to(home.products)
+    }
 
 
-def _keep(home: Home, found: Pinned, named: dict[str, str]) -> None:
+def _keep(home: Home, snapshot: int, named: dict[str, str]) -> Pinned:
     """Copy the products that are still what they were, unless another pin has done so before."""
+    found = Pinned(snapshot, home.pinned / str(snapshot), [], [])
     if not named:
-        return
+        return found
     # Before the copies, so that a clean-up knows those of a process that was killed in between.
     _list(found.folder, named)
     for path, sha256 in named.items():
@@ -94,6 +96,7 @@ def _keep(home: Home, found: Pinned, named: dict[str, str]) -> None:
         (found.folder / _SUMS).unlink()
         with contextlib.suppress(OSError):  # there is something else in it
             found.folder.rmdir()
+    return found
 
 
 def _list(folder: Path, sums: dict[str, str]) -> None:

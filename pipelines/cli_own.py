@@ -10,7 +10,7 @@ import pyarrow as pa
 
 import lake
 from pipelines import progress, show
-from pipelines.command import SOME_REJECTED, Command, examples, in_home
+from pipelines.command import SOME_REJECTED, Command, Product, examples, in_home
 from pipelines.update import rejection
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SHOWN_ROWS = 40
     "--method", type=click.Choice(["softmin", "posterior"]), default="softmin", show_default=True,
     help="posterior needs a model of the lake.",
 )  # fmt: skip
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every probability.")
+@click.option("--output", "-o", type=Product(), help="Write every probability.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def classify(
     home: lake.Home,
@@ -173,12 +173,8 @@ FILES = click.argument(
 )
 @FILES
 @click.option("--recipe", default="default", show_default=True, metavar="NAME")
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), required=True, help="The file for them."
-)
-@click.option(
-    "--log", type=click.Path(path_type=Path), help="Write what each step did, with hashes."
-)
+@click.option("--output", "-o", type=Product(), required=True, help="The file for them.")
+@click.option("--log", type=Product(), help="Write what each step did, with hashes.")
 def preprocess(files: tuple[Path, ...], recipe: str, output: Path, log: Path | None) -> None:
     """Preprocess your own optical spectra; no lake is needed.
 
@@ -192,8 +188,6 @@ def preprocess(files: tuple[Path, ...], recipe: str, output: Path, log: Path | N
 
     if recipe not in RECIPES:
         raise lake.UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    for named in filter(None, (output, log)):
-        exports.check_name(named)
     parts = sdss.preprocess_files(files, recipe)
     spectra, steps, rejected = _all_parts("preprocessing", parts)
     command = f"lacus preprocess --recipe {recipe}"
@@ -216,7 +210,7 @@ def preprocess(files: tuple[Path, ...], recipe: str, output: Path, log: Path | N
 @in_home
 @FILES
 @click.option("--model", metavar="ID", help="The network trained last by default.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every probability.")
+@click.option("--output", "-o", type=Product(), help="Write every probability.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(
     home: lake.Home, files: tuple[Path, ...], model: str | None, output: Path | None, as_json: bool
@@ -230,8 +224,6 @@ def predict(
     from lake import sdss
     from lake.sdss import learning
 
-    if output is not None:
-        exports.check_name(output)
     chosen = model or _newest(home, "sdss.cnn_models", "network")
     trained = learning.load(home.models / "sdss", chosen)
     found, _, rejected = _all_parts("classifying", sdss.classify_files(files, trained, chosen))

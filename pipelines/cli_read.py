@@ -11,7 +11,7 @@ import lake
 from lake.missions import offered, offering
 from lake.query import annotated, as_query, in_order, streamed
 from pipelines import progress, show
-from pipelines.command import Command, examples, in_home
+from pipelines.command import Command, Product, examples, in_home
 
 FORMAT = click.Choice(get_args(show.Format))
 
@@ -107,9 +107,8 @@ def describe(home: lake.Home, table: str, at: str | None, as_json: bool) -> None
 @click.option("--at", help="Snapshot or pin.")
 @click.option("--format", "-f", "form", type=FORMAT, default="table", show_default=True)
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path),
-    help="Write the result to a file, as `lacus export` does.",
-)  # fmt: skip
+    "--output", "-o", type=Product(), help="Write the result to a file, as `lacus export` does."
+)
 @click.option("--init", is_flag=True, help="Print what attaches the lake in any DuckDB shell.")
 def sql(
     home: lake.Home,

@@ -13,7 +13,7 @@ import lake
 from lake.history import Change
 from pipelines import progress, show
 from pipelines.cli_read import FORMAT, origin_of
-from pipelines.command import Command, examples, in_home
+from pipelines.command import Command, Product, examples, in_home
 from pipelines.update import RENEWED
 
 
@@ -131,9 +131,8 @@ def unpin(home: lake.Home, name: str) -> None:
 @click.option("--format", "-f", "form", type=FORMAT, default="table", show_default=True)
 @click.option("--summary", is_flag=True, help="Only the numbers, and the classes by class.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path),
-    help="Write the rows to a file, as `lacus export` does.",
-)  # fmt: skip
+    "--output", "-o", type=Product(), help="Write the rows to a file, as `lacus export` does."
+)
 def diff(
     home: lake.Home,
     a: str,

@@ -1,6 +1,7 @@
 """What all commands share: examples in their help, and the home that they work in."""
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,18 @@ class Group(Command, click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands."""
         return list(self.commands)
+
+
+class Product(click.Path):
+    """A file to export to, whose name is looked at before anything is made for it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Path of the file; raises UsageError, see `lake.export.check_name`."""
+        from lake import export
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        export.check_name(path)
+        return path
 
 
 def examples(*lines: str) -> str:

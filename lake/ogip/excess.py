@@ -14,8 +14,10 @@ from lake.ogip.limits import (
 FloatArray = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.9
-# Errors count as Poissonian within this.
+# Errors count as Poissonian, and counts as whole, within this.
 _CLOSE = 1e-6
+# Relative rounding of counts that were written as rates in single precision.
+_ROUNDING = 1e-7
 
 
 def net_count_limits(sums: pa.Table) -> pa.Table:
@@ -97,5 +99,4 @@ def _estimated(
 
 
 def _whole(counts: FloatArray) -> npt.NDArray[np.bool_]:
-    """Whether sums are whole numbers, so far as rates in single precision leave them so."""
-    return np.abs(counts - np.round(counts)) <= 1e-6 + 1e-7 * counts
+    return np.abs(counts - np.round(counts)) <= _CLOSE + _ROUNDING * counts

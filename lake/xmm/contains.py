@@ -39,16 +39,12 @@ def contains(regions: Regions | Source, x: npt.ArrayLike, y: npt.ArrayLike) -> F
     # Points in the order of x, so that a region looks only at those within its reach.
     order = np.argsort(x, kind="stable")
     xs, ys = x[order], y[order]
-    # Component 0 is what is cut out of all others; else it is one like any other.
-    common = np.flatnonzero(regions.component == 0)
-    if len(common) == len(regions) or regions.include[common].any():
-        common = common[:0]
+    common = regions.common
     selected = np.zeros(len(x), bool)
-    for component in np.unique(np.delete(regions.component, common)).tolist():
+    for component in np.unique(regions.component[~common]).tolist():
         rows = np.flatnonzero(regions.component == component)
         selected |= _all_of(regions, rows, xs, ys)
-    if len(common):
-        selected &= _all_of(regions, common, xs, ys)
+    selected &= _all_of(regions, np.flatnonzero(common), xs, ys)
     out = np.empty(len(x), bool)
     out[order] = selected
     return out

@@ -285,12 +285,11 @@ def _of_shapes(k: int, frame: Frame, regions: Regions, exclude: str) -> list[Par
 def _by_component(regions: Regions) -> Regions:
     """Regions of one component side by side, as CFITSIO needs them.
 
-    What is cut out of all components (component 0) is cut out of each of them.
+    It knows no `common` ones: they are cut out of each component.
     """
-    common = regions.component == 0
-    others = np.unique(regions.component[~common])
-    if len(others) and not regions.include[common].any():
-        cut = regions.take(common)
+    common = regions.common
+    if common.any():
+        cut, others = regions.take(common), np.unique(regions.component[~common])
         each = [replace(cut, component=np.full(len(cut), c)) for c in others.tolist()]
         regions = concatenate([regions.take(~common), *each])
     return regions.take(np.argsort(regions.component, kind="stable"))

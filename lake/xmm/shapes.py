@@ -59,7 +59,7 @@ class Regions:
     rotang : ndarray, shape (n, 2)
         Degrees counter-clockwise from +X (from west on the sky), NaN where a shape has none.
     component : ndarray of int, shape (n,)
-        Regions of one component are combined by AND, components by OR.
+        Regions of one component are combined by AND, components by OR; see `common`.
     vertices : mapping of int to ndarray, shape (k, 2)
         By row.
     """
@@ -87,6 +87,15 @@ class Regions:
             self.shape[rows], self.include[rows], self.x[rows], self.y[rows], self.r[rows],
             self.rotang[rows], self.component[rows], vertices,
         )  # fmt: skip
+
+    @property
+    def common(self) -> npt.NDArray[np.bool_]:
+        """Which regions are cut out of all components: those of component 0.
+
+        None are where 0 includes regions, too, or is the only one: then it is one like any other.
+        """
+        zero = self.component == 0
+        return zero & (not zero.all() and not self.include[zero].any())
 
     def as_excluded(self) -> "Regions":
         """All of them cut out, of one component: what none of them holds is left."""
